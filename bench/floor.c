@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* The bare floor that the bench compares with: the same work in plain C, with
+ * nothing around it. A Lua module, so that both are timed in one process. */
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static double now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Reads to the end and keeps all of it. */
+static size_t read_all(int fd)
+{
+    size_t size = 64 * 1024;
+    size_t len = 0;
+    char *data = malloc(size);
+    ssize_t got;
+
+    while (data != NULL && (got = read(fd, data + len, size - len)) > 0) {
+        len += (size_t)got;
+        if (len == size)
+            data = realloc(data, size *= 2);
+    }
+    free(data);
+    return len;
+}
+
+/* floor.run(path, arguments...) -> seconds, bytes: vfork, exec, read stdout to
+ * its end, wait. stderr is the caller's. */
+static int floor_run(lua_State *L)
+{
+    int count = lua_gettop(L);
+    char **argv = lua_newuserdata(L, ((size_t)count + 1) * sizeof(*argv));
+    char *envp[] = {NULL};
+    int fds[2];
+    int status;
+
+    for (int i = 0; i < count; i++)
+        argv[i] = (char *)luaL_checkstring(L, i + 1);
+    argv[count] = NULL;
+    double start = now();
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return luaL_error(L, "pipe2 failed");
+    pid_t pid = vfork();
+    if (pid == 0) {
+        dup2(fds[1], 1);
+        execve(argv[0], argv, envp);
+        _exit(127);
+    }
+    close(fds[1]);
+    size_t len = read_all(fds[0]);
+    close(fds[0]);
+    waitpid(pid, &status, 0);
+    lua_pushnumber(L, now() - start);
+    lua_pushinteger(L, (lua_Integer)len);
+    return 2;
+}
+
+/* floor.spawn(path) -> seconds: vfork, exec, wait, and nothing else. */
+static int floor_spawn(lua_State *L)
+{
+    char *argv[] = {(char *)luaL_checkstring(L, 1), NULL};
+    char *envp[] = {NULL};
+    int status;
+
+    double start = now();
+    pid_t pid = vfork();
+    if (pid == 0) {
+        execve(argv[0], argv, envp);
+        _exit(127);
+    }
+    waitpid(pid, &status, 0);
+    lua_pushnumber(L, now() - start);
+    return 1;
+}
+
+/* floor.grow(bytes) -> a block of touched memory, kept by the caller. */
+static int floor_grow(lua_State *L)
+{
+    size_t size = (size_t)luaL_checkinteger(L, 1);
+
+    memset(lua_newuserdata(L, size), 1, size);
+    return 1;
+}
+
+int luaopen_floor(lua_State *L);
+
+__attribute__((visibility("default"))) int luaopen_floor(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"run", floor_run},
+                                         {"spawn", floor_spawn},
+                                         {"grow", floor_grow},
+                                         {NULL, NULL}};
+
+    luaL_newlib(L, functions);
+    return 1;
+}

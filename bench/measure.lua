@@ -1,0 +1,77 @@
+-- SPDX-License-Identifier: MIT
+--- What all parts of the bench share: contestants that take turns, and percentiles.
+local sys = require "noether.sys"
+
+local M = {}
+
+--- Seconds that a call takes.
+-- @tparam function fn
+-- @treturn number
+function M.time(fn)
+  local start = sys.clock()
+  fn()
+  return sys.clock() - start
+end
+
+local function percentile(sorted, part)
+  return sorted[math.max(1, math.ceil(#sorted * part))]
+end
+
+--- @tparam table samples seconds; sorted in place
+-- @treturn table `p50`, `p95`, `p99`
+function M.summary(samples)
+  table.sort(samples)
+  return {
+    p50 = percentile(samples, 0.5), p95 = percentile(samples, 0.95),
+    p99 = percentile(samples, 0.99),
+  }
+end
+
+--- Let contestants take turns, so that whatever else the machine does hits all of them.
+-- @tparam table contestants list of `{ name, run }`; `run` returns the seconds it took
+-- @tparam number rounds
+-- @treturn table the summary of each by name
+function M.take_turns(contestants, rounds)
+  local samples, summaries = {}, {}
+  for _, contestant in ipairs(contestants) do
+    samples[contestant.name] = {}
+    contestant.run() -- what is only slow the first time
+  end
+  for round = 1, rounds do
+    for i = 1, #contestants do
+      -- Another one begins each round: the one after the slowest is always the dearest.
+      local contestant = contestants[(i + round) % #contestants + 1]
+      table.insert(samples[contestant.name], contestant.run())
+    end
+  end
+  for name, list in pairs(samples) do
+    summaries[name] = M.summary(list)
+  end
+  return summaries
+end
+
+--- A row of the report.
+-- @tparam string name
+-- @tparam table summary of @{summary}
+-- @tparam ?table floor summary of what it is compared with
+-- @tparam[opt] number limit the ratio of the medians that must not be exceeded
+-- @treturn table `name`, `p50`, `p95`, `p99`, `ratio`, `limit`
+function M.row(name, summary, floor, limit)
+  return {
+    name = name, p50 = summary.p50, p95 = summary.p95, p99 = summary.p99,
+    ratio = floor and summary.p50 / floor.p50, limit = limit,
+  }
+end
+
+--- A number out of /proc/self/status.
+-- @tparam string field such as "VmRSS"
+-- @treturn number bytes
+function M.memory(field)
+  for line in io.lines("/proc/self/status") do
+    local kib = line:match("^" .. field .. ":%s*(%d+) kB")
+    if kib then return tonumber(kib) * 1024 end
+  end
+  error("no " .. field .. " in /proc/self/status")
+end
+
+return M

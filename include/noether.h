@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * noether.h - run a program under a deadline, with its output captured, its
+ * whole process tree accounted for and, where asked, inside a sandbox.
+ *
+ * This is the one installed header. It follows Semantic Versioning: within one
+ * major version, functions are only added and structs only grow at their end.
+ * Every struct begins with its `size`, set by the caller to sizeof, so that a
+ * program built against an older header keeps working.
+ *
+ * The library never prints, exits, aborts, installs signal handlers, reads the
+ * environment, or changes the working directory, umask or locale. Handles may
+ * be used by one thread at a time; different handles by different threads.
+ */
+#ifndef NOETHER_H
+#define NOETHER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define NOE_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define NOE_API __attribute__((visibility("default")))
+#else
+#define NOE_API
+#endif
+
+/* The version of the library that is linked, which may differ from the header.
+ */
+NOE_API const char *noe_version(void);
+
+/* ------------------------------------------------------------------ errors */
+
+/* Whose fault a failure to run is. */
+enum noe_fault {
+    NOE_FAULT_NONE = 0,
+    NOE_FAULT_ARGUMENT, /* the caller passed something that cannot be used */
+    NOE_FAULT_SPAWN,    /* no process, or its program cannot be executed */
+    NOE_FAULT_SANDBOX,  /* the sandbox could not be set up */
+    NOE_FAULT_SYSTEM    /* any other operation on the system failed */
+};
+
+/* Set on failure only, and then complete. `code` is an errno, or 0. */
+struct noe_error {
+    size_t size;
+    enum noe_fault fault;
+    int code;
+    char operation[48];
+    char message[464];
+};
+
+/* "ENOENT" for 2; NULL for a number that is no errno. */
+NOE_API const char *noe_errno_name(int code);
+
+/* --------------------------------------------------------------- processes */
+
+/* Why a run ended: the first cause, never a later symptom. */
+enum noe_reason {
+    NOE_REASON_NONE = 0, /* still running */
+    NOE_REASON_EXIT,
+    NOE_REASON_SIGNAL,
+    NOE_REASON_TIMEOUT,
+    NOE_REASON_OUTPUT_LIMIT,
+    NOE_REASON_MEMORY_LIMIT,
+    NOE_REASON_CPU_LIMIT,
+    NOE_REASON_CANCELLED,
+    NOE_REASON_STATUS_LOST
+};
+
+NOE_API const char *noe_reason_name(enum noe_reason reason);
+
+/* What held during the run, as it was really set up. */
+enum noe_enforced {
+    NOE_ENFORCED_USER_NS = 1 << 0,
+    NOE_ENFORCED_MOUNT_NS = 1 << 1,
+    NOE_ENFORCED_PID_NS = 1 << 2,
+    NOE_ENFORCED_NET_NS = 1 << 3,
+    NOE_ENFORCED_IPC_NS = 1 << 4,
+    NOE_ENFORCED_UTS_NS = 1 << 5,
+    NOE_ENFORCED_CGROUP_NS = 1 << 6,
+    NOE_ENFORCED_HOST_UID = 1 << 7,
+    NOE_ENFORCED_LANDLOCK = 1 << 8,
+    NOE_ENFORCED_SECCOMP = 1 << 9,
+    NOE_ENFORCED_NO_NEW_PRIVS = 1 << 10,
+    NOE_ENFORCED_CAPS = 1 << 11,
+    NOE_ENFORCED_NO_PROCESS = 1 << 12,
+    NOE_ENFORCED_TREE_KILL = 1 << 13,
+    NOE_ENFORCED_HOST_DEATH = 1 << 14,
+    NOE_ENFORCED_MEMORY_CGROUP = 1 << 15,
+    NOE_ENFORCED_MEMORY_SAMPLED = 1 << 16,
+    NOE_ENFORCED_CPU_SAMPLED = 1 << 17,
+    NOE_ENFORCED_PIDS_CGROUP = 1 << 18,
+    NOE_ENFORCED_PIDS_RLIMIT = 1 << 19,
+    NOE_ENFORCED_TMPFS_LIMITS = 1 << 20,
+    NOE_ENFORCED_FRESH_PROC = 1 << 21
+};
+
+/* The word for one bit ("pid_ns"), or NULL. */
+NOE_API const char *noe_enforced_name(uint32_t bit);
+
+/* In every limit below, NOE_UNLIMITED means none. */
+#define NOE_UNLIMITED UINT64_MAX
+
+/* What the tree may use. */
+struct noe_limits {
+    size_t size;
+    uint64_t memory_bytes;  /* of the whole tree */
+    uint64_t cpu_ms;        /* of the whole tree, user and system */
+    uint64_t processes;     /* of the whole tree */
+    uint64_t open_files;    /* of each process */
+    uint64_t file_bytes;    /* of each file written */
+    uint64_t private_bytes; /* of each private directory */
+    uint64_t private_files; /* in each private directory */
+};
+
+/* Everything unlimited. */
+NOE_API void noe_limits_init(struct noe_limits *limits);
+
+enum noe_backend {
+    NOE_BACKEND_NONE = 0,
+    NOE_BACKEND_BWRAP,
+    NOE_BACKEND_NATIVE,
+    NOE_BACKEND_LANDLOCK
+};
+
+enum noe_network { NOE_NETWORK_NONE = 0, NOE_NETWORK_HOST };
+
+/* Both absolute and free of "." and "..". */
+struct noe_bind {
+    const char *source;
+    const char *target;
+};
+
+/* A sandbox described: what is not named is not there. */
+struct noe_sandbox {
+    size_t size;
+    enum noe_backend backend;
+    const char *bwrap_path; /* absolute; for NOE_BACKEND_BWRAP */
+    const struct noe_bind *ro_binds;
+    size_t ro_bind_count;
+    const struct noe_bind *rw_binds; /* applied before ro_binds, which win */
+    size_t rw_bind_count;
+    const struct noe_bind *links; /* symbolic links: target -> source text */
+    size_t link_count;
+    const char *work_dir; /* where the program starts; NULL: /work, or
+                             private_dir */
+    const char *private_dir; /* for NOE_BACKEND_LANDLOCK: an empty directory of
+                                this run's own, removed at its end */
+    enum noe_network network;
+    bool processes; /* may start other processes and programs */
+};
+
+/* What to run. Strings and tables are copied or used up by noe_process_start,
+ * but for `input`, which must stay valid until the process is closed. */
+struct noe_options {
+    size_t size;
+    const char *const *argv; /* argv[0] an absolute path; NULL-terminated */
+    const char *const *envp; /* "NAME=value", NULL-terminated; NULL: empty */
+    const char *cwd;         /* without a sandbox; NULL: the caller's */
+    const void *input;       /* the program's standard input, then its end */
+    size_t input_len;
+    int64_t timeout_ms; /* -1: none */
+    size_t max_output_bytes;
+    size_t max_stderr_bytes;
+    bool supervise; /* false: "bare", without the supervisor's promises */
+    int poller;     /* an epoll descriptor of the caller's to use, or -1 */
+    const struct noe_limits *limits;   /* NULL: none */
+    const struct noe_sandbox *sandbox; /* NULL: none */
+};
+
+/* No deadline, 10 MiB of output, 64 KiB of stderr, supervised. */
+NOE_API void noe_options_init(struct noe_options *options);
+
+/* How it ended. Times in microseconds; -1 where a number cannot be known. */
+struct noe_result {
+    size_t size;
+    enum noe_reason reason;
+    int exit_code; /* -1 unless the program exited */
+    int signal;    /* 0 unless a signal ended the program */
+    const char *output;
+    size_t output_len;
+    const char *errors; /* stderr; first and last part, if truncated */
+    size_t errors_len;
+    uint64_t output_bytes; /* as many as were written and read */
+    uint64_t errors_bytes;
+    bool output_truncated;
+    bool errors_truncated;
+    int64_t duration_us;
+    int64_t cpu_user_us;
+    int64_t cpu_system_us;
+    int64_t max_rss_bytes;
+    uint32_t enforced; /* enum noe_enforced, or-ed */
+    uint32_t denied_processes; /* attempts to start one that were refused */
+};
+
+/*
+ * What all runs of one owner (a thread, a Lua state) share: the supervisor's
+ * program, and the processes of closed handles that are still to be reaped.
+ */
+struct noe_launcher;
+
+/*
+ * `jail_path` names a copy of the supervisor on disk, for kernels that refuse
+ * to run a program from memory (vm.memfd_noexec=2); NULL: there is none. It is
+ * used only where needed, and only if it is the very program built into the
+ * library and nobody but its owner can write to it. 0, or -1 with `err` set.
+ */
+NOE_API int noe_launcher_open(struct noe_launcher **launcher,
+                              const char *jail_path, struct noe_error *err);
+
+/* Reaps processes of closed handles that have ended by now. Never blocks. */
+NOE_API void noe_launcher_reap(struct noe_launcher *launcher);
+
+/* All its processes must be closed. NULL is allowed. */
+NOE_API void noe_launcher_close(struct noe_launcher *launcher);
+
+/* The supervisor's program, to be written to a file for `jail_path`. */
+NOE_API const void *noe_launcher_image(size_t *len);
+
+struct noe_process;
+
+/*
+ * Starts a program and returns without waiting for it. 0, or -1 with `err` set
+ * and nothing left behind. With supervision a program that cannot be executed
+ * is learnt of a moment later: noe_process_step then says so.
+ */
+NOE_API int noe_process_start(struct noe_process **process,
+                              struct noe_launcher *launcher,
+                              const struct noe_options *options,
+                              struct noe_error *err);
+
+/*
+ * Does what can be done now: moves input and output, notices the end. Never
+ * blocks. 1 when the run is over, 0 while it goes on, -1 if nothing ran (`err`
+ * says why; nothing is left but the handle).
+ */
+NOE_API int noe_process_step(struct noe_process *process,
+                             struct noe_error *err);
+
+/* Like step, but waits up to `timeout_ms` (-1: for ever) for the end. Returns 0
+ * early if a signal handler of the caller's ran. */
+NOE_API int noe_process_wait(struct noe_process *process, int timeout_ms,
+                             struct noe_error *err);
+
+/* Like wait, but ends as soon as the program itself runs (then 1). */
+NOE_API int noe_process_wait_started(struct noe_process *process,
+                                     int timeout_ms, struct noe_error *err);
+
+/* For event loops: poll this descriptor for reading, for at most the timeout
+ * (milliseconds, -1 for ever), then step. It stays the same until close. */
+NOE_API int noe_process_pollfd(const struct noe_process *process);
+NOE_API int noe_process_timeout_ms(const struct noe_process *process);
+
+/* Valid until close; NULL while the process runs. */
+NOE_API const struct noe_result *
+noe_process_result(const struct noe_process *process);
+
+/* The child of this process: the supervisor, or the program if bare. */
+NOE_API int noe_process_pid(const struct noe_process *process);
+
+/* Sends a signal to the program; 0, or -1 with errno (ESRCH once it ended). */
+NOE_API int noe_process_kill(struct noe_process *process, int signal);
+
+/* Ends the whole tree; the result's reason will be `cancelled`. */
+NOE_API void noe_process_cancel(struct noe_process *process);
+
+/* Ends what still runs and frees the handle. Never blocks. NULL is allowed. */
+NOE_API void noe_process_close(struct noe_process *process);
+
+/*
+ * The argv with which bubblewrap would be started for this sandbox and these
+ * limits, NULL-terminated, in one block for free(). NULL with `err` set.
+ */
+NOE_API char **noe_sandbox_bwrap_argv(const struct noe_sandbox *sandbox,
+                                      const struct noe_limits *limits,
+                                      const char *const *program,
+                                      struct noe_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,261 @@
+-- SPDX-License-Identifier: MIT
+--- Scripts on disk, where a sandbox can bind them.
+-- A set of files is a directory below `scripts`, named by the SHA-256 of its names and contents.
+-- It is built under another name and renamed, so it is there whole or not at all, and two
+-- processes that build the same one do not disturb each other. It is compared with what it
+-- should hold each time it is used: what is on disk is never trusted. The cache directory is
+-- closed to others (0700); the files in it are readable by all (0444 in 0755), since a sandbox
+-- that binds them may run under another user id.
+local compat = require "noether.compat"
+local errors = require "noether.error"
+local sys = require "noether.sys"
+
+local M = {}
+
+local FILE_MODE = 292 -- 0444
+local DIRECTORY_MODE = 493 -- 0755, so that `rm -r` works
+local LEFTOVER_SECS = 3600 -- no builder takes an hour
+local MAX_NAME_BYTES = 200
+local MAX_HASHES = 64
+
+-- What reading says of a file or directory that is not as we left it. Any other errno is trouble
+-- of our own (too many open files, say), which building again would not mend.
+local DAMAGE = { ENOENT = true, ENOTDIR = true, EISDIR = true, ELOOP = true, EACCES = true,
+  EINVAL = true }
+
+-- Why a standard location cannot be used although nobody did wrong.
+local NO_PLACE = { ENOENT = true, ENOTDIR = true, EACCES = true, EROFS = true }
+
+local HINTS = {
+  EPERM = "make it yours alone (chown, chmod 700), or set NOETHER_CACHE_DIR to another directory",
+  ENOSPC = "free some space there, or set NOETHER_CACHE_DIR to a directory on another disk",
+  EDQUOT = "free some of your quota, or set NOETHER_CACHE_DIR to a directory on another disk",
+}
+local HINT = "set NOETHER_CACHE_DIR to a directory that is yours and can be written to"
+
+local function failure(message, errno)
+  return errors.new{
+    kind = "cache_failed",
+    message = "the cache cannot be used: " .. message,
+    hint = HINTS[errno] or HINT,
+    errno = errno,
+  }
+end
+
+local Cache = {}
+local metatable = { __index = Cache, __name = "noether.cache" }
+
+-- ------------------------------------------------------------------------------- verification
+
+-- "same", "missing" or "damaged"; nil, message, errno if that cannot be told.
+local function compare(directory, files, count)
+  local names, message, errno = sys.list(directory)
+  if not names then
+    if errno == "ENOENT" then return "missing" end
+    if DAMAGE[errno] then return "damaged" end
+    return nil, message, errno
+  end
+  if #names ~= count then return "damaged" end
+  for name, text in pairs(files) do
+    local same
+    same, message, errno = sys.file_equals(directory .. "/" .. name, text)
+    if same == nil and not DAMAGE[errno] then return nil, message, errno end
+    if not same then return "damaged" end
+  end
+  return "same"
+end
+
+-- ----------------------------------------------------------------------------------- building
+
+local function write_files(directory, files)
+  for name, text in pairs(files) do
+    local ok, message, errno = sys.write_file(directory .. "/" .. name, text, FILE_MODE)
+    if not ok then return nil, message, errno end
+  end
+  return sys.chmod(directory, DIRECTORY_MODE)
+end
+
+-- Puts `built` where something else is. What was there is then in the built one's place, and
+-- removed with it. Where the file system cannot swap, the name is missing for a moment.
+local function replace(built, final)
+  local ok, message, errno = sys.exchange(built, final)
+  if ok or errno ~= "EINVAL" then return ok, message, errno end
+  ok, message, errno = sys.remove_tree(final)
+  if not ok then return nil, message, errno end
+  return sys.rename(built, final)
+end
+
+local function install(built, final, state)
+  if state == "damaged" then return replace(built, final) end
+  local ok, message, errno = sys.rename(built, final)
+  -- Another process was quicker; that it did well is for the next comparison to say.
+  if errno == "ENOTEMPTY" or errno == "EEXIST" then return true end
+  return ok, message, errno
+end
+
+local function build(root, final, files, state)
+  local ok, message, errno = sys.mkdir_private(root)
+  if not ok then return nil, message, errno end
+  local temp
+  temp, message, errno = sys.mkdtemp(root .. "/.tmp-")
+  if not temp then return nil, message, errno end
+  ok, message, errno = write_files(temp, files)
+  if ok then ok, message, errno = install(temp, final, state) end
+  sys.remove_tree(temp)
+  return ok, message, errno
+end
+
+-- What builders that died have left behind. Failures do not matter: the next one tries again.
+local function remove_leftovers(root)
+  local now = sys.time()
+  for _, name in ipairs(sys.list(root) or {}) do
+    local stat = name:sub(1, 5) == ".tmp-" and sys.stat(root .. "/" .. name)
+    if stat and now - stat.mtime > LEFTOVER_SECS then sys.remove_tree(root .. "/" .. name) end
+  end
+end
+
+-- -------------------------------------------------------------------------------------- naming
+
+-- Names become paths, and are listed back.
+local function check_name(name)
+  return type(name) == "string" and #name <= MAX_NAME_BYTES
+    and name:find("^[%w_][%w_.-]*$") ~= nil
+end
+
+-- Most files are the same text again (a runner), so the last hash of each name is kept.
+function Cache:_hash(name, text)
+  local known = self._hashes[name]
+  if known and known.text == text then return known.hash end
+  if not known then self._hash_count = self._hash_count + 1 end
+  if self._hash_count > MAX_HASHES then self._hashes, self._hash_count = {}, 1 end
+  local hash = sys.sha256(text)
+  self._hashes[name] = { text = text, hash = hash }
+  return hash
+end
+
+-- The name of the directory and the number of files; nil and a message for a set that no
+-- directory can hold.
+function Cache:_identify(files)
+  local lines = {}
+  for name, text in pairs(files) do
+    if not check_name(name) then return nil, "not a file name: " .. tostring(name) end
+    if type(text) ~= "string" then return nil, ("file %s is no text"):format(name) end
+    lines[#lines + 1] = name .. " " .. self:_hash(name, text)
+  end
+  if #lines == 0 then return nil, "no files" end
+  table.sort(lines)
+  return sys.sha256(table.concat(lines, "\n")), #lines
+end
+
+-- -------------------------------------------------------------------------------------- public
+
+--- Put a set of files on disk, if it is not there yet.
+-- @tparam table files text by name; names of letters, digits, "_", "-", "."
+-- @treturn ?string absolute path of a directory that holds just these files, checked now
+-- @treturn ?table error of kind `cache_failed` or `closed`
+-- @treturn ?string warning: what was on disk had been changed, and was replaced
+function Cache:put_files(files)
+  if self._closed then
+    return nil, errors.new{ kind = "closed", message = "the cache is closed" }
+  end
+  local key, count = self:_identify(files)
+  if not key then return nil, failure(count) end
+  local root = self.dir .. "/scripts"
+  local final = root .. "/" .. key
+  local warning
+  -- Twice more than it takes: a builder may lose to another, or its directory to a cleaner.
+  for _ = 1, 3 do
+    local state, message, errno = compare(final, files, count)
+    if state == "same" then return final, nil, warning end
+    if not state then return nil, failure(message, errno) end
+    if state == "damaged" then
+      warning = ("the cached files in %s had been changed; they were written anew"):format(final)
+    end
+    if not self._cleaned then
+      self._cleaned = true
+      remove_leftovers(root)
+    end
+    local ok
+    ok, message, errno = build(root, final, files, state)
+    if not ok and errno ~= "ENOENT" then return nil, failure(message, errno) end
+  end
+  return nil, failure(("%s keeps being changed"):format(final))
+end
+
+--- Give up the cache. One that was made for this process only is removed. More calls do nothing.
+function Cache:close()
+  if self._closed then return end
+  self._closed = true
+  -- A forked child of the host holds a copy of this object, and the directory is the parent's.
+  if self.private and sys.getpid() == self._pid then sys.remove_tree(self.dir) end
+end
+
+metatable.__gc = Cache.close
+metatable.__close = Cache.close
+
+-- ------------------------------------------------------------------------------------ location
+
+local function is_absolute(path)
+  return path ~= nil and path:sub(1, 1) == "/"
+end
+
+-- The directory of the XDG Base Directory Specification, which says to ignore relative paths.
+-- A HOME that is not there (that of `nobody`, say) is none, and not for us to make.
+local function standard_location(environ)
+  if is_absolute(environ.XDG_CACHE_HOME) then return environ.XDG_CACHE_HOME .. "/noether" end
+  local home = is_absolute(environ.HOME) and sys.stat(environ.HOME, true)
+  if home and home.type == "directory" then return environ.HOME .. "/.cache/noether" end
+  return nil
+end
+
+local function new(dir, private, warnings)
+  local cache = {
+    dir = dir, private = private, warnings = warnings,
+    _hashes = {}, _hash_count = 0, _pid = sys.getpid(), _closed = false, _cleaned = false,
+  }
+  return compat.set_handle_metatable(cache, metatable)
+end
+
+local function open_private(environ, reason)
+  local base = is_absolute(environ.TMPDIR) and environ.TMPDIR or "/tmp"
+  local dir, message, errno = sys.mkdtemp(base .. "/noether-")
+  if not dir then return nil, failure(message, errno) end
+  return new(dir, true, {
+    ("%s: scripts are kept in %s for this process only (set NOETHER_CACHE_DIR)")
+      :format(reason, dir),
+  })
+end
+
+local function open_directory(dir)
+  local ok, message, errno = sys.mkdir_private((dir:gsub("(.)/+$", "%1")))
+  if not ok then return nil, message, errno end
+  local real
+  real, message, errno = sys.realpath(dir)
+  if not real then return nil, message, errno end
+  return new(real, false, {})
+end
+
+--- Open the cache. Its directory is `dir`, else `$NOETHER_CACHE_DIR`, else
+-- `$XDG_CACHE_HOME/noether`, else `$HOME/.cache/noether`; where none of the latter two can be had,
+-- a temporary one for this process, with a warning. It is created with mode 0700; one that
+-- exists must be ours and closed to others. Who may write to the directories above it is the
+-- caller's to know.
+-- @tparam ?string dir
+-- @tparam table environ the environment: value by name
+-- @treturn ?table the cache: `dir` (absolute), `private` (whether it goes with the process),
+-- `warnings` (a list of strings)
+-- @treturn ?table error of kind `cache_failed`
+function M.open(dir, environ)
+  local chosen = dir or (environ.NOETHER_CACHE_DIR ~= "" and environ.NOETHER_CACHE_DIR or nil)
+  if not dir and chosen and not is_absolute(chosen) then
+    return nil, failure(("NOETHER_CACHE_DIR is not an absolute path: %s"):format(chosen))
+  end
+  local location = chosen or standard_location(environ)
+  if not location then return open_private(environ, "there is no home directory") end
+  local cache, message, errno = open_directory(location)
+  if cache then return cache end
+  if chosen or not NO_PLACE[errno] then return nil, failure(message, errno) end
+  return open_private(environ, message)
+end
+
+return M

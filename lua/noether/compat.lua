@@ -1,0 +1,78 @@
+-- SPDX-License-Identifier: MIT
+--- What Lua 5.1, LuaJIT and 5.2 to 5.4 spell differently. The only module that asks which it is.
+local M = {}
+
+-- Fields of this, and not globals: some of them are not there in every version.
+local G = _G
+
+--- `table.unpack`.
+M.unpack = G.table.unpack or G.unpack
+
+--- Arguments as a list with their count in `n`, nils included.
+-- @treturn table
+M.pack = G.table.pack or function(...)
+  return { n = select("#", ...), ... }
+end
+
+--- Compile source text. Bytecode is refused: it can do what no source can.
+-- @tparam string text
+-- @tparam string chunkname as for `load`: "=name" or "@file"
+-- @tparam[opt] table env the chunk's globals; nil: the real ones
+-- @treturn ?function nil and a message if it does not compile
+-- @treturn ?string
+function M.load_text(text, chunkname, env)
+  if not G.setfenv then return load(text, chunkname, "t", env or G) end
+  if text:sub(1, 1) == "\27" then return nil, "attempt to load a binary chunk" end
+  local chunk, message = G.loadstring(text, chunkname)
+  if chunk and env then G.setfenv(chunk, env) end
+  return chunk, message
+end
+
+--- The kind of a number. Where Lua has one kind only, a whole number that a double holds
+-- exactly counts as an integer.
+-- @param value anything
+-- @treturn ?string "integer" or "float"; nil if it is no number
+M.math_type = G.math.type or function(value)
+  if type(value) ~= "number" then return nil end
+  local whole = value == math.floor(value) and value >= -2 ^ 53 and value <= 2 ^ 53
+  return whole and "integer" or "float"
+end
+
+local function searchpath(name, path)
+  local tried = {}
+  local file = name:gsub("%.", "/")
+  for template in path:gmatch("[^;]+") do
+    local candidate = template:gsub("%?", (file:gsub("%%", "%%%%")))
+    local handle = io.open(candidate, "r")
+    if handle then
+      handle:close()
+      return candidate
+    end
+    tried[#tried + 1] = ("\n\tno file '%s'"):format(candidate)
+  end
+  return nil, table.concat(tried)
+end
+
+--- Find a module's file, as `require` would.
+-- @tparam string name "noether.json"
+-- @tparam string path templates, as `package.path`
+-- @treturn ?string the file's name; nil and what was tried if there is none
+-- @treturn ?string
+M.searchpath = G.package.searchpath or searchpath
+
+local tables_have_gc = not G.setfenv
+
+--- `setmetatable`, whose `__gc` and `__close` work for tables in every version that can have them.
+-- @tparam table object
+-- @tparam table metatable with `__gc`
+-- @treturn table the object
+function M.set_handle_metatable(object, metatable)
+  if not tables_have_gc and G.newproxy then
+    local proxy = G.newproxy(true)
+    getmetatable(proxy).__gc = function() metatable.__gc(object) end
+    rawset(object, proxy, true)
+  end
+  return setmetatable(object, metatable)
+end
+
+return M

@@ -1,0 +1,103 @@
+-- SPDX-License-Identifier: MIT
+--- An executor over executors: each stage runs in the first one that knows it.
+local errors = require "noether.error"
+local face = require "noether.face"
+local options = require "noether.options"
+
+local M = {}
+
+local Composite = face.class()
+local metatable = { __name = "noether.composite", __index = Composite }
+
+local METHODS = { "start", "execute", "execute_json", "plan", "has_implementation" }
+
+local function is_executor(value)
+  if type(value) ~= "table" then return false end
+  for _, name in ipairs(METHODS) do
+    if type(value[name]) ~= "function" then return false end
+  end
+  return true
+end
+
+--- Make an executor that asks others in turn.
+-- They stay the caller's: closing this one does not close them.
+-- @tparam table executors a list, asked in its order
+-- @treturn table the executor
+function M.new(executors)
+  options.argument("composite", "executors", executors, "table")
+  local own = {}
+  for index, executor in ipairs(executors) do
+    if not is_executor(executor) then
+      error(("composite: executors[%d]: expected an executor"):format(index), 2)
+    end
+    own[index] = executor
+  end
+  return setmetatable({ executors = own }, metatable)
+end
+
+local function choose(self, id)
+  if self.closed then
+    return nil, errors.new{ kind = "closed", message = "the executor is closed" }
+  end
+  for _, executor in ipairs(self.executors) do
+    if executor:has_implementation(id) then return executor end
+  end
+  return nil, errors.new{
+    kind = "stage_not_found", message = ("no executor has a stage '%s'"):format(tostring(id)),
+    hint = "executor:has_implementation(id) tells which executor knows a stage",
+  }
+end
+
+-- The options are for the one that runs the stage to check, so they pass through as they are.
+function Composite.check_call(_, _, opts)
+  return opts
+end
+
+function Composite:begin(id, input, opts)
+  local executor, err = choose(self, id)
+  if not executor then return nil, err end
+  return executor:start(id, input, opts)
+end
+
+--- As `execute` of the first executor that knows the stage, with JSON text.
+-- @tparam string id
+-- @tparam string text
+-- @tparam[opt] table opts
+-- @treturn ?string JSON text
+-- @treturn ?table error
+-- @treturn ?table info
+function Composite:execute_json(id, text, opts)
+  local executor, err = choose(self, id)
+  if not executor then return nil, err end
+  return executor:execute_json(id, text, opts)
+end
+
+--- The plan of the first executor that knows the stage.
+-- @tparam string id
+-- @param input
+-- @tparam[opt] table opts
+-- @treturn ?table plan; or nil and an error
+-- @treturn ?table
+function Composite:plan(id, input, opts)
+  local executor, err = choose(self, id)
+  if not executor then return nil, err end
+  return executor:plan(id, input, opts)
+end
+
+--- Whether one of the executors knows a stage.
+-- @tparam string id
+-- @treturn boolean
+function Composite:has_implementation(id)
+  return not self.closed and choose(self, id) ~= nil
+end
+
+--- Give up this executor, and not those it asks.
+-- @treturn boolean true
+function Composite:close()
+  self.closed = true
+  return true
+end
+
+metatable.__close = Composite.close
+
+return M

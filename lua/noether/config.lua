@@ -1,0 +1,157 @@
+-- SPDX-License-Identifier: MIT
+--- What an executor was told: options, then the environment, then defaults.
+-- Options beat the environment, but for isolation, which the environment may only tighten.
+local effects = require "noether.effects"
+local errors = require "noether.error"
+local options = require "noether.options"
+local process = require "noether.process"
+
+local M = {}
+
+--- Every option of an executor.
+M.EXECUTOR_OPTIONS = {
+  store = "table", timeout_secs = "seconds", setup_timeout_secs = "seconds",
+  max_output_bytes = "bytes", max_stderr_bytes = "bytes", limits = "table", env = "variables",
+  isolation = { "auto", "native", "bwrap", "landlock", "none" }, require_isolation = "boolean",
+  allow_effects = "table", grants = "table", runtime = { "auto", "host", "nix" },
+  cache_dir = "path", policy = "table", policy_path = "string", allow_unpinned_pip = "boolean",
+  legacy_input = "boolean", log = "function", log_level = { "debug", "info", "warn", "error" },
+}
+
+--- Every option of one call.
+M.CALL_OPTIONS = {
+  timeout_secs = "seconds", setup_timeout_secs = "seconds", max_output_bytes = "bytes",
+  max_stderr_bytes = "bytes", limits = "table", env = "variables", work_dir = "path",
+  on_log = "function",
+}
+
+--- The part of an executor's options that the original calls its configuration.
+M.CONFIG_OPTIONS = {
+  timeout_secs = "seconds", max_output_bytes = "bytes", max_stderr_bytes = "bytes",
+  isolation = M.EXECUTOR_OPTIONS.isolation,
+}
+
+M.DEFAULTS = {
+  timeout_secs = 30, setup_timeout_secs = 300, max_output_bytes = 10 * 1024 * 1024,
+  max_stderr_bytes = 64 * 1024, isolation = "auto", runtime = "auto", log_level = "info",
+  require_isolation = false, allow_unpinned_pip = false, legacy_input = false, policy_path = "",
+}
+
+local GRANTS = { paths = "strings", network = "boolean" }
+
+local ON = { ["1"] = true, ["true"] = true, yes = true, on = true }
+
+local LOG_LEVELS = { debug = 1, info = 2, warn = 3, error = 4 }
+
+--- Whether a switch in the environment is on: "1", "true", "yes" or "on".
+-- @tparam ?string value
+-- @treturn boolean
+function M.is_on(value)
+  return ON[(value or ""):lower()] == true
+end
+
+local function from_environment(given, environ)
+  local runtime, level = environ.NOETHER_RUNTIME, environ.NOETHER_LOG_LEVEL
+  if given.runtime == nil and runtime and runtime ~= "" then given.runtime = runtime end
+  -- Only whoever listens to the log can be told that the level is no level: let them have it all.
+  if given.log_level == nil and level and level ~= "" then
+    given.log_level = LOG_LEVELS[level:lower()] and level:lower() or "debug"
+  end
+  if given.allow_unpinned_pip == nil and environ.NOETHER_ALLOW_UNPINNED_PIP then
+    given.allow_unpinned_pip = M.is_on(environ.NOETHER_ALLOW_UNPINNED_PIP)
+  end
+  if M.is_on(environ.NOETHER_REQUIRE_ISOLATION) then given.require_isolation = true end
+end
+
+-- An option was checked already: what is wrong here came from the environment.
+local function check_runtime(given)
+  local ok, reason = true, nil
+  if given.runtime then
+    ok, reason = options.matches(given.runtime, M.EXECUTOR_OPTIONS.runtime)
+  end
+  if ok then return true end
+  return nil, errors.new{ kind = "runtime_unavailable", message = "NOETHER_RUNTIME: " .. reason }
+end
+
+local function check_nested(fname, given, level)
+  if given.limits then
+    given.limits = options.check(fname .. ": limits", given.limits, process.LIMITS, level + 1)
+  end
+  if given.grants then
+    given.grants = options.check(fname .. ": grants", given.grants, GRANTS, level + 1)
+  end
+  if given.allow_effects then
+    local parsed, reason = effects.parse(given.allow_effects)
+    if not parsed then error(("%s: allow_%s"):format(fname, reason), level) end
+    given.allowed = parsed
+  end
+end
+
+--- Read an executor's options and environment.
+-- @tparam string fname the public function, for messages
+-- @tparam ?table opts see @{EXECUTOR_OPTIONS}
+-- @tparam table environ the process's environment
+-- @tparam[opt=3] number level whose line an error names
+-- @treturn ?table the whole configuration: a new table; or nil and an error
+-- (`runtime_unavailable`) if the environment names a runtime there is not
+-- @treturn ?table
+-- @raise on a wrong option
+function M.read(fname, opts, environ, level)
+  level = (level or 3) + 1
+  local config = options.check(fname, opts, M.EXECUTOR_OPTIONS, level)
+  from_environment(config, environ)
+  local ok, err = check_runtime(config)
+  if not ok then return nil, err end
+  check_nested(fname, config, level)
+  for name, default in pairs(M.DEFAULTS) do
+    if config[name] == nil then config[name] = default end
+  end
+  for _, name in ipairs{ "limits", "grants", "env" } do
+    config[name] = config[name] or {}
+  end
+  return config
+end
+
+--- One table's fields, with another's in their places.
+-- @tparam ?table base
+-- @tparam ?table over
+-- @treturn table a new one
+function M.merged(base, over)
+  local copy = {}
+  for name, value in pairs(base or {}) do
+    copy[name] = value
+  end
+  for name, value in pairs(over or {}) do
+    copy[name] = value
+  end
+  return copy
+end
+
+--- The configuration of one call: the executor's, with the call's options in their places.
+-- @tparam string fname the public function, for messages
+-- @tparam ?table opts see @{CALL_OPTIONS}
+-- @tparam table config of the executor
+-- @tparam[opt=3] number level whose line an error names
+-- @treturn table
+-- @raise on a wrong option
+function M.for_call(fname, opts, config, level)
+  if opts == nil then return config end
+  level = (level or 3) + 1
+  local given = options.check(fname, opts, M.CALL_OPTIONS, level)
+  check_nested(fname, given, level)
+  given.limits = M.merged(config.limits, given.limits)
+  given.env = M.merged(config.env, given.env)
+  return M.merged(config, given)
+end
+
+--- Make the function through which an executor speaks: silent unless it was given a listener.
+-- @tparam table config
+-- @treturn function taking a level, a message and fields
+function M.logger(config)
+  local listener, threshold = config.log, LOG_LEVELS[config.log_level]
+  return function(level, message, fields)
+    if listener and LOG_LEVELS[level] >= threshold then listener(level, message, fields or {}) end
+  end
+end
+
+return M

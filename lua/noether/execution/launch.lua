@@ -1,0 +1,67 @@
+-- SPDX-License-Identifier: MIT
+--- Last steps of an execution: launch, capture, judge.
+local config = require "noether.config"
+local isolation = require "noether.isolation"
+local setup = require "noether.execution.setup"
+local verdict = require "noether.verdict"
+
+local M = {}
+
+--- What the launch gets as its sandbox: nothing where there is none.
+-- @tparam table job
+-- @treturn ?table
+function M.sandbox_of(job)
+  if job.backend == "none" then return nil end
+  local sandbox = isolation.apply(job.chosen, job.description)
+  sandbox.limits = nil -- they are an option of the launch
+  return sandbox
+end
+
+local function launch_options(job)
+  local call = job.call
+  return {
+    env = config.merged(job.public_env, call.env),
+    cwd = setup.sees_host_paths(job.backend) and job.work_dir or nil,
+    stdin = job.stdin, timeout_secs = call.timeout_secs,
+    max_output_bytes = call.max_output_bytes, max_stderr_bytes = call.max_stderr_bytes,
+    sandbox = M.sandbox_of(job), limits = job.description.limits,
+  }
+end
+
+local function run(job, task)
+  task:enter("run")
+  local info = job.info
+  info.isolation, info.enforced = job.backend, {}
+  local proc, err = task:launch(job.argv, launch_options(job))
+  if not proc then return nil, err end
+  job.result, err = task:await(proc)
+  proc:close()
+  if not job.result then return nil, err end
+  info.result, info.logs = job.result, job.result.stderr
+  info.isolation, info.enforced = job.result.isolation, job.result.enforced
+  return true
+end
+
+local function tell_logs(job)
+  local listener = job.call.on_log
+  if not listener then return true end
+  for line in job.result.stderr:gmatch("[^\n]+") do
+    listener(line)
+  end
+  return true
+end
+
+local function judge(job, task)
+  task:enter("decode")
+  tell_logs(job)
+  local limits = job.description.limits or {}
+  local err
+  job.output, err = verdict.judge(job.result, job.call, limits, job.policies, job.mode)
+  if err then return nil, err end
+  return true
+end
+
+--- The steps, in order.
+M.STEPS = { run, judge }
+
+return M

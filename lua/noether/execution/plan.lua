@@ -1,0 +1,64 @@
+-- SPDX-License-Identifier: MIT
+--- What would run, as plain data: the same as the launch gets.
+local config = require "noether.config"
+local launch = require "noether.execution.launch"
+local setup = require "noether.execution.setup"
+
+local M = {}
+
+local function sorted_names(map)
+  local names = {}
+  for name in pairs(map) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+-- A limit that is none is left out: JSON has no infinity.
+local function limits_of(job)
+  local call, limits = job.call, {}
+  for name, value in pairs(config.merged(job.description.limits, {
+    timeout_secs = call.timeout_secs, max_output_bytes = call.max_output_bytes,
+    max_stderr_bytes = call.max_stderr_bytes,
+  })) do
+    if value < math.huge then limits[name] = value end
+  end
+  return limits
+end
+
+local function make_plan(job)
+  local sandbox = launch.sandbox_of(job) or { backend = "none" }
+  job.output = {
+    kind = "exec", argv = job.argv, files = job.script.files, sandbox = sandbox,
+    limits = limits_of(job), stdin = job.stdin, env = job.public_env,
+    secrets = sorted_names(job.call.env),
+    runtime = setup.runtime_summary(job.runtime), work_dir = job.work_dir,
+  }
+  return true
+end
+
+-- An outline looks at nothing on this machine: names stand where setup would find paths.
+local function outline(job)
+  job.runtime = {
+    kind = "unresolved", language = job.language.name, ro_binds = {}, links = {},
+    path = "/" .. job.language.runtime.programs[1], reference = "unresolved",
+  }
+  job.backend, job.files_dir = job.call.isolation, "/stage"
+  job.chosen = { backend = job.backend }
+  local ok, err = setup.describe(job, nil)
+  if not ok then return nil, err end
+  ok, err = setup.command(job)
+  if not ok then return nil, err end
+  job.argv[1], job.runtime.path = job.language.runtime.programs[1], nil
+  job.work_dir = job.call.work_dir
+  return true
+end
+
+--- The step that ends a plan.
+M.STEPS = { make_plan }
+
+--- The steps of a plan that looks at nothing outside this process.
+M.OUTLINE_STEPS = { outline, setup.make_environment, make_plan }
+
+return M

@@ -1,0 +1,264 @@
+-- SPDX-License-Identifier: MIT
+--- Steps of an execution between script and launch: the runtime and the sandbox.
+-- They may run programs (probes, builds), on a deadline of their own.
+local config = require "noether.config"
+local effects = require "noether.effects"
+local environment = require "noether.environment"
+local errors = require "noether.error"
+local guard = require "noether.policies.guard"
+local sys = require "noether.sys"
+
+local M = {}
+
+-- Kinds of runtime; each resolves a language to an interpreter.
+local RUNTIMES = {
+  host = require "noether.runtime.host",
+}
+
+local function fail(kind, message, hint)
+  return nil, errors.new{ kind = kind, message = message, hint = hint }
+end
+
+local function rejected_packages(rejected)
+  local lines = {}
+  for index, item in ipairs(rejected) do
+    lines[index] = ("'%s' (%s)"):format(errors.clean(item.spec, 80), item.reason)
+  end
+  return fail("package_rejected", "packages refused: " .. table.concat(lines, "; "),
+    "write name==version; what is allowed is the pip policy's to say")
+end
+
+-- What a Python stage requires in words: `# requires: name==version, ...`.
+local function check_requirements(job, task)
+  if job.language.name ~= "python" then return true end
+  local called, list, rejected = job.policies:call("pip", "requirements", job.stage.code, {
+    allow_unpinned = job.call.allow_unpinned_pip,
+  })
+  if not called then return nil, list end
+  if rejected and not list then return rejected_packages(rejected) end
+  for _, item in ipairs(rejected or {}) do
+    task:warn(("requirement '%s' was dropped: %s"):format(errors.clean(item.spec, 80), item.reason))
+  end
+  if #list == 0 then return true end
+  return fail("runtime_unavailable",
+    "the stage requires packages, and this version has no runtime that installs them",
+    "install them for the host's python3 and leave out the '# requires:' line")
+end
+
+-- Setup has a deadline of its own. Whatever is launched during it gets no more than what is left.
+local function setup_context(job, task)
+  local deadline = sys.clock() + job.call.setup_timeout_secs
+  local environ = job.executor.environ
+  return {
+    path = environ.PATH, environ = environ,
+    await = function(proc) return task:await(proc) end,
+    is_late = function() return sys.clock() >= deadline end,
+    launch = function(argv, opts)
+      local copy = {}
+      for name, value in pairs(opts) do
+        copy[name] = value
+      end
+      local left = math.max(deadline - sys.clock(), 0.001)
+      copy.timeout_secs = math.min(opts.timeout_secs or math.huge, left)
+      return task:launch(argv, copy)
+    end,
+  }
+end
+
+local function runtime_kind(wanted)
+  if wanted == "auto" then return RUNTIMES.nix and "nix" or "host" end
+  return wanted
+end
+
+function M.resolve(job, language, task)
+  local kind = runtime_kind(job.call.runtime)
+  if not RUNTIMES[kind] then
+    return fail("runtime_unavailable", ("runtime '%s' is not part of this version"):format(kind),
+      "runtime = 'host' uses the interpreters of this machine")
+  end
+  local context = setup_context(job, task)
+  local runtime, err = RUNTIMES[kind].resolve(language, context)
+  if runtime or not context.is_late() then return runtime, err end
+  local late = errors.new{
+    kind = "setup_timed_out", limit = job.call.setup_timeout_secs, cause = err,
+    message = ("setting up the %s runtime took longer than %g s"):format(
+      language.name, job.call.setup_timeout_secs),
+    hint = "raise setup_timeout_secs, or warm the executor up first",
+  }
+  return nil, late
+end
+
+local function resolve_runtime(job, task)
+  local runtime, err = M.resolve(job, job.language, task)
+  if not runtime then return nil, err end
+  for _, warning in ipairs(runtime.warnings or {}) do
+    task:warn(warning)
+  end
+  job.runtime = runtime
+  return true
+end
+
+local function choose_isolation(job, task)
+  local context = setup_context(job, task)
+  local chosen, err = job.executor:choose_isolation(context.launch, context.await)
+  if not chosen then return nil, err end
+  for _, warning in ipairs(chosen.warnings or {}) do
+    task:warn(warning)
+  end
+  job.backend, job.chosen = chosen.backend, chosen
+  return true
+end
+
+-- A path that a stage declares and that is not there is the stage's mistake, not the sandbox's.
+local function check_declared_paths(job)
+  if job.backend == "none" then return true end
+  for _, effect in ipairs(job.effects.list) do
+    local found, message = true, nil
+    if effect.path then found, message = sys.stat(effect.path, true) end
+    if not found then
+      return fail("input_invalid", ("effect %s: %s"):format(effects.format(effect), message),
+        "make it before the stage runs")
+    end
+  end
+  return true
+end
+
+-- With backends that have no mount namespace the stage sees the host's own paths.
+function M.sees_host_paths(backend)
+  return backend == "none" or backend == "landlock"
+end
+
+-- What need not be on every machine is left out where it is not.
+local function present(binds)
+  local kept = {}
+  for _, bind in ipairs(binds or {}) do
+    if type(bind) == "string" or not bind.optional then
+      kept[#kept + 1] = bind
+    elseif sys.stat(bind.source, true) then
+      kept[#kept + 1] = { source = bind.source, target = bind.target }
+    end
+  end
+  return kept
+end
+
+--- Ask the isolation policy for a description, and check it.
+-- @tparam table job
+-- @tparam ?function realpath nil: do not touch the disk
+-- @treturn ?boolean true; or nil and an error
+-- @treturn ?table
+function M.describe(job, realpath)
+  local called, description = job.policies:call("isolation", "describe", job.effects, job.runtime, {
+    files_dir = job.files_dir, limits = job.call.limits, grants = job.call.grants,
+    backend = job.backend, environ = job.executor.environ,
+  })
+  if not called then return nil, description end
+  local ok, err = guard.check(description, {
+    effects = job.effects, grants = job.call.grants, cache_dir = job.cache_dir,
+    own_paths = { job.files_dir }, realpath = realpath,
+  })
+  if not ok then return nil, err end
+  job.description = config.merged(description)
+  return true
+end
+
+local function describe_sandbox(job)
+  local ok, err = M.describe(job, sys.realpath)
+  if not ok then return nil, err end
+  job.description.ro_binds = present(job.description.ro_binds)
+  job.description.rw_binds = present(job.description.rw_binds)
+  return true
+end
+
+-- The caller's own directory as the stage's working directory.
+local function bind_work_dir(job)
+  local dir = job.call.work_dir
+  if not dir then return true end
+  local real, message = sys.realpath(dir)
+  local stat = real and sys.stat(real)
+  if stat and stat.type ~= "directory" then message = real .. " is not a directory" end
+  if not stat or stat.type ~= "directory" then
+    return fail("input_invalid", "work_dir: " .. message)
+  end
+  job.work_dir = real
+  if job.backend == "none" then return true end
+  local target = job.description.work_dir or "/work"
+  if job.backend == "landlock" then
+    target, job.description.work_dir = real, real
+  end
+  local binds = { { source = real, target = target } }
+  local ok, err = guard.check({ ro_binds = binds }, {
+    effects = job.effects, grants = {}, cache_dir = job.cache_dir, own_paths = {},
+    realpath = sys.realpath,
+  })
+  if not ok then return fail("input_invalid", "work_dir: " .. err.message) end
+  table.insert(job.description.rw_binds, binds[1])
+  return true
+end
+
+function M.command(job)
+  local dir = M.sees_host_paths(job.backend) and job.files_dir or "/stage"
+  local called, argv = job.policies:call(job.module, "argv", job.runtime,
+    dir .. "/" .. job.script.entry)
+  if not called then return nil, argv end
+  job.argv = argv
+  return true
+end
+
+function M.make_environment(job)
+  local own = {}
+  if job.policies:has(job.module, "env") then
+    local called
+    called, own = job.policies:call(job.module, "env", job.runtime, {
+      processes = job.effects.process,
+    })
+    if not called then return nil, own end
+  end
+  job.public_env = environment.public(job.executor.environ, job.description.env_allowlist, {
+    isolated = not M.sees_host_paths(job.backend), language = own, runtime = job.runtime,
+  })
+  return true
+end
+
+function M.runtime_summary(runtime)
+  return {
+    kind = runtime.kind, language = runtime.language, path = runtime.path,
+    version = runtime.version, reference = runtime.reference,
+  }
+end
+
+local function sorted_names(map)
+  local names = {}
+  for name in pairs(map) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+local function trace(job)
+  local info = job.info
+  info.runtime = M.runtime_summary(job.runtime)
+  local names, lines = sorted_names(job.script.files), {}
+  for index, name in ipairs(names) do
+    lines[index] = name .. " " .. sys.sha256(job.script.files[name])
+  end
+  info.provenance = {
+    stage = job.stage.id, code = sys.sha256(job.stage.code),
+    script = sys.sha256(table.concat(lines, "\n")), input = sys.sha256(job.stdin),
+    runtime = sys.sha256(("%s %s"):format(job.runtime.reference, job.runtime.version)),
+  }
+  return true
+end
+
+local function enter_setup(_, task)
+  task:enter("setup")
+  return true
+end
+
+--- The steps, in order.
+M.STEPS = {
+  enter_setup, check_requirements, resolve_runtime, choose_isolation, check_declared_paths,
+  describe_sandbox, bind_work_dir, M.command, M.make_environment, trace,
+}
+
+return M

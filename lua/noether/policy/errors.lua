@@ -1,0 +1,353 @@
+-- SPDX-License-Identifier: MIT
+--- What a failure is called, and what to do about it.
+--
+-- Each source has rules of its own, tried in order against what that source wrote, and only that:
+-- what a stage prints never reads as a fault of the machine, nor the reverse. A rule is
+-- `{ find = {...}, kind, message, hint }`: Lua patterns of which one must occur; in the message
+-- `%s` stands for the line that tells most.
+local M = {}
+
+local MAX_EXCERPT_BYTES = 400
+
+-- -------------------------------------------------------------------------------------- text
+
+local NAMED_ESCAPES = { ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
+
+local function escape(byte)
+  return NAMED_ESCAPES[byte] or ("\\x%02x"):format(byte:byte())
+end
+
+-- Bytes from a text, moved so that no UTF-8 character is cut in two.
+local function head(text, bytes)
+  local stop = bytes
+  while stop > 0 and stop > bytes - 4 and text:find("^[\128-\191]", stop + 1) do
+    stop = stop - 1
+  end
+  return text:sub(1, stop)
+end
+
+local function tail(text, bytes)
+  local start = #text - bytes + 1
+  while start <= #text and text:find("^[\128-\191]", start) do
+    start = start + 1
+  end
+  return text:sub(start)
+end
+
+--- Text of unknown origin as one bounded line: control bytes escaped, the middle left out.
+-- @tparam string text
+-- @tparam[opt=400] number max most bytes of the text that are kept
+-- @treturn string
+function M.excerpt(text, max)
+  max = max or MAX_EXCERPT_BYTES
+  local from = text:find("%S")
+  if not from then return "" end
+  local last = #text
+  while text:find("^%s", last) do
+    last = last - 1
+  end
+  local kept = text:sub(from, last)
+  if #kept > max then
+    local half = math.floor(max / 2)
+    kept = head(kept, half) .. " ... " .. tail(kept, half)
+  end
+  return (kept:gsub("[%z\1-\31\127]", escape))
+end
+
+--- The first line that is not blank, trimmed; empty if there is none.
+-- @tparam string text
+-- @treturn string
+function M.first_line(text)
+  local from = text:find("%S")
+  if not from then return "" end
+  return M.excerpt(text:sub(from, (text:find("\n", from, true) or #text + 1) - 1))
+end
+
+-- The last line that begins with one of the beginnings, or else the first line of all.
+local function telling_line(text, beginnings)
+  local found
+  for line in text:gmatch("[^\n]+") do
+    for _, beginning in ipairs(beginnings) do
+      if line:sub(1, #beginning) == beginning then found = line end
+    end
+  end
+  return found and M.excerpt(found) or M.first_line(text)
+end
+
+-- ------------------------------------------------------------------------------------- rules
+
+local CHECK_NETWORK = "check the network and the access to nixpkgs, or pin nixpkgs to a local flake"
+local CHECK_FLAKE = "check the reference given as nixpkgs, and the network if it is remote"
+local CHECK_DAEMON = "start it: sudo systemctl start nix-daemon, or as root: nix daemon"
+local OTHER_STORE = "have root start nix-daemon, or give nix a store of your own (NIX_STORE_DIR,"
+  .. " NIX_STATE_DIR, NIX_LOG_DIR)"
+local COLLECT = "free some room: nix-collect-garbage -d"
+
+--- Rules by source. Texts are those of nix 2.8 and of newer ones, of pip and of bubblewrap.
+M.rules = {
+  nix = {
+    { find = { "cannot connect to socket at '[^']*daemon%-socket",
+        "[Cc]annot connect to nix daemon", "[Cc]annot connect to the Nix daemon" },
+      kind = "runtime_unavailable", message = "the nix daemon is not running (%s)",
+      hint = CHECK_DAEMON },
+    { find = { "cannot open connection to remote store 'daemon'" },
+      kind = "runtime_unavailable", message = "the nix daemon refused the connection (%s)",
+      hint = "it may not let this user in: see allowed-users in nix.conf" },
+    { find = { "error: unexpected end%-of%-file" },
+      kind = "runtime_unavailable", message = "the nix daemon went away in the middle (%s)",
+      hint = CHECK_DAEMON },
+    { find = { "No space left on device", "out of disk space", "lack of free disk space" },
+      kind = "runtime_unavailable", message = "the nix store is full (%s)", hint = COLLECT },
+    { find = { "SQLite statement .*disk I/O error" },
+      kind = "runtime_unavailable", message = "nix cannot write its database (%s)",
+      hint = "the disk may be full, or failing; " .. COLLECT },
+    { find = { "file is not a database", "database disk image is malformed" },
+      kind = "runtime_unavailable", message = "nix's database is damaged (%s)",
+      hint = "see nix-store --verify --repair, or restore /nix/var/nix/db from a copy" },
+    { find = { "remounting /nix/store writable", "Read%-only file system" },
+      kind = "runtime_unavailable", message = "the nix store is read-only (%s)",
+      hint = "mount /nix writable, or warm the executor up where it is" },
+    { find = { "experimental [Nn]ix feature '[%w-]+' is disabled" },
+      kind = "runtime_unavailable", message = "nix has its newer commands switched off (%s)",
+      hint = "put into nix.conf: experimental-features = nix-command flakes" },
+    { find = { "error: the group '[^']*' specified in 'build%-users%-group' does not exist" },
+      kind = "runtime_unavailable", message = "nix has no users to build as (%s)",
+      hint = "make the group and its users, or set in nix.conf: build-users-group =" },
+    { find = { "could not set permissions on '/nix/", "creating directory '/nix'",
+        "opening lock file '[^']*': Permission denied" },
+      kind = "runtime_unavailable", message = "this user may not use /nix (%s)",
+      hint = OTHER_STORE },
+    { find = { "timed out after %d+ seconds" },
+      kind = "setup_timed_out", message = "a build of nix took too long (%s)",
+      hint = "raise setup_timeout_secs, or warm the executor up first" },
+    { find = { "interrupted by the user" },
+      kind = "runtime_unavailable", message = "nix was interrupted (%s)" },
+    { find = { "unable to download", "error: downloading", "error: fetching",
+        "[Cc]ould ?n['o]t resolve host", "Could not resolve host", "program 'git' failed" },
+      kind = "runtime_unavailable", message = "nix failed to fetch what the runtime needs (%s)",
+      hint = CHECK_NETWORK },
+    { find = { "error: attribute '[^']*' missing", "error: undefined variable '" },
+      kind = "packages_failed", message = "nixpkgs has no such package (%s)",
+      hint = "the packages policy says which attribute an import stands for (known)" },
+    { find = { "does not provide attribute" },
+      kind = "runtime_unavailable", message = "the flake has no such package (%s)",
+      hint = CHECK_FLAKE },
+    { find = { "builder for '[^']*' failed", "dependencies of derivation '[^']*' failed to build",
+        "Cannot build '" },
+      kind = "packages_failed", message = "nix could not build a package (%s)",
+      hint = "nix log with the path that the message names shows why" },
+    { find = { "error: flake", "error: getting flake", "cannot find flake",
+        "could not find a flake%.nix", "flake%.nix': No such file", "getting status of '",
+        "in pure evaluation mode", "on unlocked flake reference", "syntax error",
+        "is not a derivation" },
+      kind = "runtime_unavailable", message = "nix could not use the flake (%s)",
+      hint = CHECK_FLAKE },
+    { find = { "unable to execute '" },
+      kind = "runtime_unavailable", message = "what nix built has no such program (%s)",
+      hint = CHECK_FLAKE },
+    { find = { "path '/[^']*' is not valid" },
+      kind = "runtime_unavailable", message = "the runtime is not in the nix store yet (%s)",
+      hint = "warm the executor up" },
+    { find = { "unrecognised flag", "is not a recognised command" },
+      kind = "runtime_unavailable", message = "this nix is too old (%s)",
+      hint = "nix 2.8 or later is needed" },
+    { find = { "nix: command not found", "nix: not found", "nix: No such file" },
+      kind = "runtime_unavailable", message = "nix was not found; is it installed? (%s)",
+      hint = "install nix, or take runtime = 'host'" },
+  },
+  pip = {
+    { find = { "No space left on device" },
+      kind = "packages_failed", message = "the disk is full (%s)",
+      hint = "free some room where the cache is" },
+    { find = { "DO NOT MATCH THE HASHES" },
+      kind = "packages_failed", message = "a package is not the one that was pinned (%s)",
+      hint = "compare its sha256 with the one after --hash; the index may not be what it was" },
+    { find = { "In %-%-require%-hashes mode", "Hashes are required in" },
+      kind = "packages_failed", message = "a package has no hash, while others have (%s)",
+      hint = "list dependencies too, each with its version and hash" },
+    { find = { "Invalid requirement" },
+      kind = "package_rejected", message = "pip does not take a requirement (%s)",
+      hint = "write name==version" },
+    { find = { "ensurepip is not available", "No module named ensurepip", "No module named venv",
+        "No module named pip" },
+      kind = "packages_failed", message = "this Python cannot make virtual environments (%s)",
+      hint = "install what it lacks: on Debian, apt-get install python3-venv" },
+    { find = { "name resolution", "Failed to establish a new connection", "NewConnectionError",
+        "Network is unreachable", "Read timed out", "ConnectTimeoutError", "SSLError" },
+      kind = "packages_failed", message = "pip cannot reach its index (%s)",
+      hint = "check the network and the index that is configured" },
+    { find = { "ResolutionImpossible", "conflicting dependencies" },
+      kind = "packages_failed", message = "the packages do not go together (%s)",
+      hint = "change the versions so that their dependencies agree" },
+    { find = { "No matching distribution", "Could not find a version" },
+      kind = "packages_failed", message = "pip found no such package (%s)",
+      hint = "check name and version; only wheels are taken, for this Python and machine" },
+  },
+  sandbox = {
+    { find = { "No permissions to create", "[Cc]reating new namespace failed",
+        "setting up uid map", "user namespaces? .*not" },
+      kind = "isolation_unavailable", message = "this host allows no user namespaces (%s)",
+      hint = "see kernel.unprivileged_userns_clone, user.max_user_namespaces, and AppArmor's"
+        .. " kernel.apparmor_restrict_unprivileged_userns" },
+    { find = { "Can't find source path", "No such file or directory" },
+      kind = "sandbox_failed", message = "a path that the sandbox needs is missing (%s)",
+      hint = "check the paths that the effects and the isolation policy name" },
+  },
+  host = {},
+}
+
+-- What a source's failure is called where no rule fits, and which of its lines tell most.
+local OTHERWISE = {
+  nix = { kind = "runtime_unavailable", lines = { "error:" } },
+  pip = { kind = "packages_failed", lines = { "ERROR:", "Error:", "error:" } },
+  sandbox = { kind = "sandbox_failed", lines = { "bwrap:", "jail:" } },
+  host = { kind = "runtime_unavailable", lines = {} },
+}
+
+-- Warnings and ignored errors of nix come with success too.
+local function without_noise(text)
+  if not text:find("warning:", 1, true) and not text:find("error (ignored)", 1, true) then
+    return text
+  end
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do
+    if not line:find("^warning:") and not line:find("^error %(ignored%)") then
+      lines[#lines + 1] = line
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+local function matches(rule, text)
+  for _, pattern in ipairs(rule.find) do
+    if text:find(pattern) then return true end
+  end
+  return false
+end
+
+local function find_rule(rules, text)
+  for _, rule in ipairs(rules or {}) do
+    if matches(rule, text) then return rule end
+  end
+  return nil
+end
+
+-- What ended a program, in words: "exit 3", "SIGKILL", "timeout".
+local function ending(facts)
+  if facts.reason and facts.reason ~= "exit" and facts.reason ~= "signal" then
+    return facts.reason
+  end
+  return facts.signal or ("exit %s"):format(tostring(facts.exit_code or "unknown"))
+end
+
+local function classify_infrastructure(facts)
+  local otherwise = OTHERWISE[facts.source]
+  local text = without_noise(facts.stderr or "")
+  local line = telling_line(text, otherwise.lines)
+  if facts.reason == "timeout" and (facts.source == "nix" or facts.source == "pip") then
+    return "setup_timed_out", ("%s was ended at the deadline of the setup"):format(facts.source),
+      "raise setup_timeout_secs, or warm the executor up first"
+  end
+  local rule = find_rule(M.rules[facts.source], text)
+  if rule then
+    local message = rule.message:gsub("%%s", function() return line end)
+    local meant = text:match("Did you mean ([^\n]*)")
+    return rule.kind, message, meant and "did you mean " .. M.excerpt(meant, 100) or rule.hint
+  end
+  local message = ("%s failed (%s)"):format(facts.source, ending(facts))
+  return otherwise.kind, line ~= "" and message .. ": " .. line or message
+end
+
+-- ------------------------------------------------------------------------------------- stages
+
+--- Hints for what a stage's failure says of itself: patterns in "Type: message", tried in order.
+M.stage_hints = {
+  { find = { "^MissingExecute" }, hint = "a stage defines a function execute(input)" },
+  { find = { "No module named", "Cannot find module", "^ERR_MODULE_NOT_FOUND" },
+    hint = "a Python stage names what it needs in a comment: # requires: name==version" },
+  { find = { "Network is unreachable", "name resolution", "ENETUNREACH", "EAI_AGAIN",
+      "Name or service not known", "getaddrinfo" },
+    hint = "without the Network effect there is no network: declare it if the stage needs one" },
+  { find = { "Read%-only file system", "EROFS" },
+    hint = "a stage writes to its working directory and /tmp; other paths need an FsWrite effect" },
+  { find = { "^MemoryError", "heap out of memory", "Cannot allocate memory" },
+    hint = "limits.memory_bytes says how much a stage may use" },
+}
+
+local SIGNAL_HINTS = {
+  SIGSEGV = "the interpreter or one of its native modules crashed",
+  SIGABRT = "the program gave up: often for want of memory, or in a native module",
+  SIGKILL = "something outside killed it: perhaps the system, for want of memory",
+  SIGSYS = "it made a system call that the sandbox does not allow",
+  SIGXFSZ = "it wrote a file larger than limits.file_bytes",
+  SIGXCPU = "it used more processor time than limits.cpu_secs",
+}
+
+local function stage_hint(text)
+  local rule = find_rule(M.stage_hints, text)
+  return rule and rule.hint
+end
+
+-- A shell tells of some mistakes on its standard error alone: the last place, and what is there.
+local function place_in_stderr(stderr)
+  local line, text
+  for number, rest in stderr:gmatch("stage%.sh: line (%d+): ([^\n]*)") do
+    line, text = tonumber(number), rest
+  end
+  return line, text
+end
+
+local function is_line(value)
+  return type(value) == "number" and value >= 1 and value < 1e9 and value % 1 == 0
+end
+
+-- The error object of an answer, if it is one that a wrapper could have written.
+local function reported(answer)
+  local report = type(answer) == "table" and answer.error
+  if type(report) ~= "table" or type(report.type) ~= "string" then return nil end
+  return report
+end
+
+local function describe_report(report, stderr)
+  local text = M.excerpt(report.type, 100)
+  local message = type(report.message) == "string" and M.excerpt(report.message) or ""
+  if message ~= "" then text = text .. ": " .. message end
+  local line = report.line
+  if report.type == "ExitStatus" and not is_line(line) then
+    local said
+    line, said = place_in_stderr(stderr)
+    if said then text = text .. ": " .. M.excerpt(said) end
+  end
+  local hint = stage_hint(text)
+  if is_line(line) then text = ("%s (line %d)"):format(text, line) end
+  return "stage_failed", text, hint
+end
+
+local function classify_stage(facts)
+  local stderr = facts.stderr or ""
+  local report = reported(facts.answer)
+  if report then return describe_report(report, stderr) end
+  if facts.signal then
+    return "stage_failed", ("the stage was ended by %s"):format(facts.signal),
+      SIGNAL_HINTS[facts.signal]
+  end
+  if not stderr:find("%S") then
+    return "stage_failed", ("stage exited without output (%s)"):format(ending(facts))
+  end
+  local text = M.excerpt(stderr)
+  return "stage_failed", ("stage error (%s): %s"):format(ending(facts), text), stage_hint(text)
+end
+
+--- Name a failure.
+-- @tparam table facts `source`: whose failure, "stage", "nix", "pip", "sandbox" or "host";
+-- `stderr`: what it wrote; `exit_code`, `signal` ("SIGSEGV"), `reason` ("exit", "signal",
+-- "timeout", ...): how it ended; `answer`: what a stage's wrapper answered, decoded, or nil
+-- @treturn string kind of the error
+-- @treturn string message: one bounded line without control bytes
+-- @treturn ?string hint
+function M.classify(facts)
+  if facts.source == "stage" then return classify_stage(facts) end
+  return classify_infrastructure(facts)
+end
+
+return M

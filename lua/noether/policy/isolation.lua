@@ -1,0 +1,193 @@
+-- SPDX-License-Identifier: MIT
+--- What a sandbox must hold, from a stage's effects and its runtime: plain data that can be written
+-- as JSON and read back. Nothing is looked up here; what need not exist on every machine is marked
+-- `optional`, and is left out by whoever knows the machine.
+local M = {}
+
+--- Where the script files and the working directory are inside.
+M.stage_dir = "/stage"
+M.work_dir = "/work"
+
+--- Variables of the host that a stage may see; a `*` at the end stands for any rest.
+M.env_allowlist = { "LANG", "LC_*", "TZ" }
+
+--- Further variables with Network: where certificates are.
+M.network_env_allowlist = {
+  "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
+  "NIX_SSL_CERT_FILE", "GIT_SSL_CAINFO",
+}
+
+--- Paths that Network opens for reading, where they exist: name resolution and certificates.
+M.network_paths = {
+  "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf",
+  "/etc/services", "/etc/protocols",
+  "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/ca-certificates.conf",
+  "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+}
+
+local MIB = 1024 * 1024
+
+--- Limits where the caller gives none: bytes, seconds, counts. `math.huge` is none, and is left out
+-- of the description. The deadline is the executor's, not the sandbox's.
+M.limits = {
+  memory_bytes = 2048 * MIB, cpu_secs = math.huge, processes = 256, open_files = 1024,
+  file_bytes = 1024 * MIB, private_bytes = 256 * MIB, private_files = 65536,
+}
+
+local function is_within(path, parent)
+  return path == parent or parent == "/" or path:sub(1, #parent + 1) == parent .. "/"
+end
+
+-- Binds by target, so that each is there once; the first one given stays, and must be there if any
+-- of them must.
+local function add(binds, source, target, optional)
+  local known = binds[target]
+  if not known then
+    binds[target] = { source = source, target = target, optional = optional or nil }
+  elseif not optional then
+    known.optional = nil
+  end
+end
+
+local function add_given(binds, list, optional)
+  for _, bind in ipairs(list or {}) do
+    if type(bind) == "string" then
+      add(binds, bind, bind, optional)
+    else
+      add(binds, bind.source, bind.target, bind.optional or optional)
+    end
+  end
+end
+
+-- Sorted by target, so parents come before what lies in them.
+local function sorted(binds)
+  local list = {}
+  for _, bind in pairs(binds) do
+    list[#list + 1] = bind
+  end
+  table.sort(list, function(a, b) return a.target < b.target end)
+  return list
+end
+
+-- Whether some other bind shows the same already: it holds this one's source at this one's target,
+-- and nothing writable was put between them.
+local function is_shown_by(bind, other, writable)
+  if other.optional or not is_within(bind.target, other.target) then return false end
+  if other.source .. bind.target:sub(#other.target + 1) ~= bind.source then return false end
+  for target in pairs(writable) do
+    if is_within(bind.target, target) and is_within(target, other.target) then return false end
+  end
+  return true
+end
+
+local function without_doubles(binds, writable)
+  local list = sorted(binds)
+  local kept = {}
+  for _, bind in ipairs(list) do
+    local shown = false
+    for _, other in ipairs(kept) do
+      shown = shown or is_shown_by(bind, other, writable)
+    end
+    if not shown then kept[#kept + 1] = bind end
+  end
+  return kept
+end
+
+-- The files that the certificate variables name: a variable alone would be of no use.
+local function certificate_paths(environ)
+  local paths = {}
+  for _, name in ipairs(M.network_env_allowlist) do
+    for path in (environ[name] or ""):gmatch("[^:]+") do
+      if path:sub(1, 1) == "/" then paths[#paths + 1] = path end
+    end
+  end
+  return paths
+end
+
+local function copy_links(links)
+  local copy = {}
+  for _, link in ipairs(links or {}) do
+    copy[#copy + 1] = { source = link.source, target = link.target }
+  end
+  table.sort(copy, function(a, b) return a.target < b.target end)
+  return copy
+end
+
+local function limits(overrides)
+  local merged = {}
+  for name, value in pairs(M.limits) do
+    if overrides and overrides[name] ~= nil then value = overrides[name] end
+    if value ~= math.huge then merged[name] = value end
+  end
+  return merged
+end
+
+local function allowlist(network)
+  local names = {}
+  for _, name in ipairs(M.env_allowlist) do
+    names[#names + 1] = name
+  end
+  for _, name in ipairs(network and M.network_env_allowlist or {}) do
+    names[#names + 1] = name
+  end
+  return names
+end
+
+-- Backends without a root of their own show everything where it lies on the host.
+local function sees_host_paths(backend)
+  return backend == "none" or backend == "landlock"
+end
+
+local function under_own_names(binds)
+  local renamed = {}
+  for _, bind in pairs(binds) do
+    add(renamed, bind.source, bind.source, bind.optional)
+  end
+  return renamed
+end
+
+--- Where a stage's script files are for its interpreter.
+-- @tparam table opts `files_dir`, `backend` as for @{describe}
+-- @treturn string
+function M.script_dir(opts)
+  return sees_host_paths(opts.backend) and opts.files_dir or M.stage_dir
+end
+
+--- The sandbox of a stage.
+-- @tparam table effects parsed: `network`, `process` (booleans), `reads`, `writes` (paths)
+-- @tparam table runtime `ro_binds` (paths or `{ source, target }`), `links`
+-- @tparam table opts `files_dir` (absolute path of the script files on the host), `backend` (its
+-- name), `limits` (by name, over @{limits}), `environ` (the host's variables, for certificates)
+-- @treturn table `ro_binds`, `rw_binds` (lists of `{ source, target[, optional] }`, sorted by
+-- target: a narrower one comes later and wins), `links`, `work_dir`, `network` ("none" or "host"),
+-- `processes` (boolean), `env_allowlist`, `limits` (without those that are none); for "landlock"
+-- and "none" every bind has its source's own name, and there are no links
+function M.describe(effects, runtime, opts)
+  local in_place = sees_host_paths(opts.backend)
+  local writable, readable = {}, {}
+  add_given(writable, effects.writes)
+  add_given(readable, effects.reads)
+  add_given(readable, runtime.ro_binds)
+  if effects.network then
+    add_given(readable, M.network_paths, true)
+    add_given(readable, certificate_paths(opts.environ or {}), true)
+  end
+  if in_place then readable = under_own_names(readable) end
+  -- Writing includes reading: bound once more, the path would be read-only.
+  for target in pairs(writable) do
+    readable[target] = nil
+  end
+  if opts.files_dir then add(readable, opts.files_dir, M.script_dir(opts)) end
+  return {
+    ro_binds = without_doubles(readable, writable),
+    rw_binds = sorted(writable),
+    links = copy_links(not in_place and runtime.links),
+    work_dir = opts.backend ~= "landlock" and M.work_dir or nil,
+    network = effects.network and "host" or "none",
+    processes = effects.process == true,
+    env_allowlist = allowlist(effects.network),
+    limits = limits(opts.limits),
+  }
+end
+
+return M

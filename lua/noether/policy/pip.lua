@@ -1,0 +1,292 @@
+-- SPDX-License-Identifier: MIT
+--- What a stage may ask pip for, and how pip is called.
+--
+-- A Python stage names its packages in a comment, `# requires: six==1.16.0, pyyaml==6.0.1`. An
+-- entry is `name==version`, and any number of times after it ` --hash=sha256:<64 hex digits>`.
+-- Everything else is refused, whatever pip would make of it: URLs, paths, extras, markers, options.
+-- Names follow PEP 508 and are compared as PEP 503 says; versions hold the characters that PEP 440
+-- uses for pinned ones.
+local M = {}
+
+--- Names (`"six"`) or pinned entries (`"six==1.16.0"`) that alone are allowed, as a list or as the
+-- keys of a set; nil: all are.
+M.allow = nil
+
+--- Names or pinned entries that are refused, allowed or not.
+M.deny = {}
+
+--- What becomes of a stage with a bad entry: "refuse" it, or "drop" the entry.
+M.on_invalid = "refuse"
+
+--- Bounds: bytes of the comment's line, entries on it, bytes of a name and of a version, and how
+-- many refusals are told.
+M.limits = {
+  line_bytes = 65536, requirements = 256, name_bytes = 128, version_bytes = 128, rejections = 20,
+}
+
+--- How the installer is called: argument lists, in which `{python}`, `{dir}` stand for a path, and
+-- `{options}`, `{requirements}` as a whole argument for any number of arguments.
+M.installer = {
+  venv = { "{python}", "-I", "-m", "venv", "--", "{dir}" },
+  install = {
+    "{python}", "-I", "-m", "pip", "install", "--isolated", "--no-input", "--no-cache-dir",
+    "--disable-pip-version-check", "--no-warn-script-location", "{options}", "{requirements}",
+  },
+}
+
+local MARK = "# requires:"
+
+-- Text as it may stand in a message: one line of printable ASCII.
+local function shown(text)
+  local line = text:sub(1, 80):gsub("[^\32-\126]", function(byte)
+    return ("\\x%02x"):format(byte:byte())
+  end)
+  return #text > 80 and line .. "..." or line
+end
+
+-- In two steps, each linear: one pattern for both ends tries every run of blanks from every place.
+local function trim(text)
+  local from = text:find("[^ \t\r]")
+  return from and text:match(".*[^ \t\r]", from) or ""
+end
+
+-- PEP 503: case, and runs of "-", "_" and "." do not tell names apart.
+local function normalise(name)
+  return (name:lower():gsub("[-_.]+", "-"))
+end
+
+-- PEP 508: letters, digits, "-", "_", "."; the first and the last are a letter or a digit.
+local function check_name(name)
+  if name == "" then return nil, "it has no name" end
+  if #name > M.limits.name_bytes then return nil, "its name is too long" end
+  if name:find("[^%w_.-]") or name:find("[\128-\255]") then
+    return nil, "its name holds something other than letters, digits, '-', '_' and '.'"
+  end
+  if name:find("^[-_.]") or name:find("[-_.]$") then
+    return nil, "its name must begin and end with a letter or a digit"
+  end
+  return true
+end
+
+local function check_version(version)
+  if version == "" then return nil, "it has no version after '=='" end
+  if #version > M.limits.version_bytes then return nil, "its version is too long" end
+  if version:find("[^%w.+!-]") or version:find("[\128-\255]") then
+    return nil, "its version holds something other than letters, digits, '.', '+', '!' and '-'"
+  end
+  return true
+end
+
+-- "six==1.0 --hash=sha256:..." -> "six==1.0", how many hashes; or nil and why not.
+local function split_hashes(spec)
+  local at = spec:find(" ", 1, true)
+  if not at then return spec, 0 end
+  local pin, count = spec:sub(1, at - 1), 0
+  for word in spec:sub(at):gmatch("[^ \t]+") do
+    if not word:find("^%-%-hash=") then return nil, "it holds a blank" end
+    local digest = word:match("^%-%-hash=sha256:(%x+)$")
+    if not digest or #digest ~= 64 then
+      return nil, "a hash is written --hash=sha256:<64 hex digits>"
+    end
+    count = count + 1
+  end
+  return pin, count
+end
+
+-- { name, version or nil, hashes }; or nil and why not.
+local function parse(spec, allow_unpinned)
+  local pin, hashes = split_hashes(spec)
+  if not pin then return nil, hashes end
+  local at = pin:find("==", 1, true)
+  if not at and not allow_unpinned then
+    return nil, "it is not pinned: write name==version"
+  elseif not at and hashes > 0 then
+    return nil, "hashes need a version: write name==version"
+  end
+  local name, version = pin, nil
+  if at then name, version = pin:sub(1, at - 1), pin:sub(at + 2) end
+  local ok, reason = check_name(name)
+  if ok and version then ok, reason = check_version(version) end
+  if not ok then return nil, reason end
+  return { name = normalise(name), version = version, hashes = hashes }
+end
+
+-- Whether a list of the policy names a requirement.
+local function is_listed(list, requirement)
+  for key, value in pairs(list) do
+    local entry = type(key) == "string" and value and key or tostring(value)
+    local name, version = entry:match("^(.-)==(.*)$")
+    if normalise(name or entry) == requirement.name then
+      if not version or version == requirement.version then return true end
+    end
+  end
+  return false
+end
+
+local function admit(spec, opts)
+  local requirement, reason = parse(spec, opts and opts.allow_unpinned)
+  if not requirement then return nil, reason end
+  if is_listed(M.deny or {}, requirement) then return nil, "the policy denies it" end
+  if M.allow and not is_listed(M.allow, requirement) then
+    return nil, "the policy's list of allowed packages does not hold it"
+  end
+  return requirement
+end
+
+--- Whether one requirement may be handed to pip.
+-- @tparam string spec as written, without blanks around it
+-- @tparam[opt] table opts `allow_unpinned`: a name without a version will do
+-- @treturn ?boolean true; or nil and the reason
+-- @treturn ?string
+function M.check(spec, opts)
+  local requirement, reason = admit(spec, opts)
+  if not requirement then return nil, reason end
+  return true
+end
+
+-- What follows the mark on the first line that begins with it, blanks aside, and names something;
+-- of a line that is too long, enough to tell.
+local function requires_line(code)
+  local from, to = code:find(MARK, 1, true)
+  while from do
+    local before = from - 1
+    while before > 0 and code:find("^[ \t]", before) do
+      before = before - 1
+    end
+    local stop = code:find("\n", to, true) or #code + 1
+    local text = code:sub(to + 1, math.min(stop - 1, to + M.limits.line_bytes + 1))
+    local begins_line = before == 0 or code:sub(before, before) == "\n"
+    if begins_line and text:find("[^%s,]") then return text end
+    from, to = code:find(MARK, stop, true)
+  end
+  return nil
+end
+
+local function split(line)
+  local entries = {}
+  for part in line:gmatch("[^,]+") do
+    local entry = trim(part)
+    if entry ~= "" then entries[#entries + 1] = entry end
+    if #entries > M.limits.requirements then return nil end
+  end
+  return entries
+end
+
+-- Faults that only the set has, as { spec =, reason = } or nil.
+local function check_set(requirement, spec, set)
+  local other = set.by_name[requirement.name]
+  if other then return { spec = shown(spec), reason = "the package is named twice" } end
+  set.by_name[requirement.name] = spec
+  local hashed = requirement.hashes > 0
+  if set.hashed == nil then set.hashed = hashed end
+  if set.hashed ~= hashed then
+    return { spec = shown(spec), reason = "either all requirements have hashes or none" }
+  end
+  return nil
+end
+
+local function judge(entries, opts)
+  local accepted, rejected, set = {}, {}, { by_name = {} }
+  for _, spec in ipairs(entries) do
+    local requirement, reason = admit(spec, opts)
+    local fault
+    if requirement then
+      fault = check_set(requirement, spec, set)
+    else
+      fault = { spec = shown(spec), reason = reason }
+    end
+    if not fault then
+      accepted[#accepted + 1] = spec
+    elseif #rejected < M.limits.rejections then
+      rejected[#rejected + 1] = fault
+    end
+  end
+  return accepted, rejected
+end
+
+local function too_much(reason, line)
+  return nil, { { spec = shown(trim(line:sub(1, 200))), reason = reason } }
+end
+
+--- The requirements that a stage's code names.
+-- @tparam string code
+-- @tparam[opt] table opts `allow_unpinned`, as for @{check}
+-- @treturn ?table list of requirements in the order written, empty if the code names none; or nil
+-- if some are bad and `on_invalid` is "refuse"
+-- @treturn ?table what was rejected, `{ spec = , reason = }` each, told of at most
+-- `limits.rejections`; nil if nothing was
+function M.requirements(code, opts)
+  local line = requires_line(code)
+  if not line then return {} end
+  if #line > M.limits.line_bytes then
+    return too_much(("the line is longer than %d bytes"):format(M.limits.line_bytes), line)
+  end
+  local entries = split(line)
+  if not entries then
+    return too_much(("there are more than %d requirements"):format(M.limits.requirements), line)
+  end
+  local accepted, rejected = judge(entries, opts)
+  if #rejected == 0 then return accepted end
+  if M.on_invalid == "drop" then return accepted, rejected end
+  return nil, rejected
+end
+
+local function fill(template, single, many)
+  local argv = {}
+  for _, argument in ipairs(template) do
+    local list = many[argument]
+    if list then
+      for _, item in ipairs(list) do
+        argv[#argv + 1] = item
+      end
+    else
+      argv[#argv + 1] = (argument:gsub("{(%a+)}", single))
+    end
+  end
+  return argv
+end
+
+--- The command that makes a virtual environment.
+-- @tparam string python absolute path of the interpreter
+-- @tparam string dir absolute path of the directory to make
+-- @treturn table list, the program first
+function M.venv_argv(python, dir)
+  return fill(M.installer.venv, { python = python, dir = dir }, {})
+end
+
+local function install_options(opts)
+  local options = {}
+  if opts.only_binary ~= false then options[1] = "--only-binary=:all:" end
+  if opts.hashes then options[#options + 1] = "--require-hashes" end
+  if opts.index_url then options[#options + 1] = "--index-url=" .. opts.index_url end
+  if opts.find_links then
+    options[#options + 1] = "--find-links=" .. opts.find_links
+    if not opts.index_url then options[#options + 1] = "--no-index" end
+  end
+  return options
+end
+
+--- The command that installs requirements into a virtual environment.
+-- Wheels only, unless told otherwise: a source distribution runs code of its own to be built.
+-- @tparam string python absolute path of the environment's own interpreter
+-- @tparam table|string requirements the list that @{requirements} gave; or the absolute path of a
+-- file that holds it, one a line: hashes can only be given so
+-- @tparam[opt] table opts `hashes` (pip then wants one for every package), `index_url`,
+-- `find_links` (a directory or URL; without `index_url` nothing else is asked), `only_binary`
+-- (true unless false)
+-- @treturn table list, the program first; requirements in a list come after `--`
+function M.install_argv(python, requirements, opts)
+  local wanted = { "--" }
+  if type(requirements) == "string" then
+    wanted = { "--requirement=" .. requirements }
+  else
+    for _, spec in ipairs(requirements) do
+      wanted[#wanted + 1] = spec
+    end
+  end
+  return fill(M.installer.install, { python = python }, {
+    ["{options}"] = install_options(opts or {}), ["{requirements}"] = wanted,
+  })
+end
+
+return M

@@ -1,0 +1,427 @@
+-- SPDX-License-Identifier: MIT
+--- Processes: start one, wait for it, have its output, end all that it started.
+--
+-- A process handle never blocks but in `wait`. What blocks, when a run is over and who closes what
+-- is told at the top of src/core/process.c; here options are checked, errors get a kind, and a
+-- program's name becomes a path.
+local core = require "noether.core"
+local errors = require "noether.error"
+local isolation = require "noether.isolation"
+local options = require "noether.options"
+local sys = require "noether.sys"
+
+local M = {}
+
+local Process = {}
+local metatable = { __name = "noether.process", __index = Process }
+
+local LAUNCH_OPTIONS = {
+  env = "variables", cwd = "path", stdin = "text", timeout_secs = "seconds",
+  max_output_bytes = "bytes", max_stderr_bytes = "bytes", supervise = "boolean",
+  sandbox = "table", limits = "table", poller = "any",
+}
+
+--- Every option of @{run} and @{spawn}.
+M.RUN_OPTIONS = {
+  env = "variables", clear_env = "boolean", cwd = "path", stdin = "text",
+  timeout_secs = "seconds", max_output_bytes = "bytes", max_stderr_bytes = "bytes",
+  supervise = "boolean", isolation = isolation.NAMES, require_isolation = "boolean",
+  sandbox = "table", limits = "table",
+}
+
+--- What a tree of processes may use, by name.
+M.LIMITS = {
+  memory_bytes = "bytes", cpu_secs = "seconds", processes = "count", open_files = "count",
+  file_bytes = "bytes", private_bytes = "bytes", private_files = "count",
+}
+
+-- Variables of the host that a program in a sandbox gets too.
+local KEPT_VARIABLES = { "^LANG$", "^LC_", "^TZ$" }
+
+local SANDBOX_VARIABLES = {
+  HOME = "/work", USER = "nobody", TMPDIR = "/tmp", PATH = "/usr/local/bin:/usr/bin:/bin",
+}
+
+local DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+-- ------------------------------------------------------------------- errors
+
+-- Whose fault the core says it is, as a kind.
+local KINDS = {
+  argument = "policy_error", spawn = "spawn_failed", sandbox = "sandbox_failed",
+  system = "spawn_failed",
+}
+
+local HINTS = {
+  EMFILE = "this program has too many files open; close some, or raise its limit (ulimit -n)",
+  ENFILE = "the whole machine has too many files open",
+  EAGAIN = "no more processes may be started by this user now (ulimit -u)",
+  ENOMEM = "there is not enough memory",
+  ENOENT = "does the program, or the interpreter in its first line, exist there?",
+  EACCES = "is the file executable for this user?",
+  ENOEXEC = "the file is no program: a script needs a first line such as #!/bin/sh",
+  E2BIG = "arguments and environment are too long together; pass data on standard input",
+}
+
+local function failure(argv, message, errno, fault)
+  local kind = KINDS[fault] or "spawn_failed"
+  local hint = HINTS[errno or ""]
+  if kind == "sandbox_failed" then
+    hint = isolation.hint(message)
+  elseif message:find("^memfd_create") then
+    hint = "set vm.memfd_noexec to 0 or 1, or install noether, so that it finds its supervisor"
+  end
+  return errors.new{
+    kind = kind, message = ("cannot run %s: %s"):format(argv[1], message), hint = hint,
+    errno = errno,
+  }
+end
+
+local function closed()
+  return errors.new{ kind = "closed", message = "the process is closed" }
+end
+
+local function pending()
+  return errors.new{
+    kind = "pending", message = "the process is not over yet", hint = "wait again, or cancel it",
+  }
+end
+
+-- ------------------------------------------------------------------- launch
+
+local function check_argv(fname, argv, level)
+  options.argument(fname, "argv", argv, "strings", level + 1)
+  if not argv[1] or argv[1] == "" then
+    error(fname .. ": argv: the first element names the program", level)
+  end
+end
+
+local function variables_list(env)
+  local list = {}
+  for name, value in pairs(env or {}) do
+    list[#list + 1] = name .. "=" .. value
+  end
+  table.sort(list)
+  return list
+end
+
+local function milliseconds(secs)
+  return secs and secs < math.huge and math.ceil(secs * 1000) or nil
+end
+
+local function core_limits(limits)
+  local given = options.check("limits", limits, M.LIMITS, 5)
+  given.cpu_ms, given.cpu_secs = milliseconds(given.cpu_secs), nil
+  return given
+end
+
+-- Landlock can hide the host's directories, not make new ones: the run gets one of its own under
+-- /tmp, which the supervisor removes when it ends.
+local function with_private_directory(sandbox, env)
+  local dir, message, errno = sys.mkdtemp("/tmp/noether-")
+  if not dir then return nil, message, errno end
+  sandbox.private_dir = dir
+  local copy = {}
+  for name, value in pairs(env or {}) do
+    copy[name] = value
+  end
+  copy.HOME, copy.TMPDIR = dir, dir
+  return copy
+end
+
+--- Start a program and return at once. The plain form, for code that has decided everything:
+-- nothing is looked up, inherited or chosen.
+-- @tparam table argv the program's absolute path and its arguments
+-- @tparam[opt] table opts `env` (all of it, by name), `cwd`, `stdin` (text), `timeout_secs`,
+-- `max_output_bytes`, `max_stderr_bytes`, `supervise` (default true), `sandbox` (a description with
+-- its `backend`), `limits` (@{LIMITS}), `poller` (of @{poller})
+-- @treturn ?table a process; or nil and an error (`spawn_failed`, `sandbox_failed`, `policy_error`)
+-- @treturn ?table
+-- @raise on a wrong option
+function M.launch(argv, opts)
+  check_argv("launch", argv, 3)
+  local given = options.check("launch", opts, LAUNCH_OPTIONS)
+  local sandbox = given.sandbox and isolation.checked(given.sandbox)
+  local limits = given.limits or (sandbox and sandbox.limits)
+  local env = given.env
+  if sandbox and sandbox.backend == "landlock" then
+    local failed, code
+    env, failed, code = with_private_directory(sandbox, env)
+    if not env then return nil, failure(argv, failed, code, "sandbox") end
+  end
+  local handle, message, errno, fault = core.spawn{
+    argv = argv, env = variables_list(env), cwd = given.cwd, stdin = given.stdin,
+    timeout_ms = milliseconds(given.timeout_secs), max_output_bytes = given.max_output_bytes,
+    max_stderr_bytes = given.max_stderr_bytes, supervise = given.supervise,
+    poller = given.poller, sandbox = sandbox, limits = limits and core_limits(limits),
+  }
+  if not handle then
+    if sandbox and sandbox.private_dir then sys.rmdir(sandbox.private_dir) end
+    return nil, failure(argv, message, errno, fault)
+  end
+  local copy = {}
+  for i, argument in ipairs(argv) do
+    copy[i] = argument
+  end
+  return setmetatable({
+    handle = handle, argv = copy, isolation = sandbox and sandbox.backend or "none",
+  }, metatable)
+end
+
+--- A descriptor that outlives the processes which report through it, one after the other.
+-- @treturn ?userdata with `pollfd()` and `close()`; or nil and an error
+-- @treturn ?table
+function M.poller()
+  local poller, message, errno = core.poller()
+  if poller then return poller end
+  return nil, errors.new{
+    kind = "spawn_failed", message = message, errno = errno, hint = HINTS[errno],
+  }
+end
+
+-- ------------------------------------------------------------------- methods
+
+-- Keeps the first outcome; `progress` is what the core said.
+local function note(self, progress, message, errno, fault)
+  if self.outcome or progress == false then return self.outcome ~= nil end
+  if progress == nil then
+    self.outcome = { err = failure(self.argv, message, errno, fault) }
+    return true
+  end
+  local result = self.handle:result()
+  result.isolation, result.argv = self.isolation, self.argv
+  self.outcome = { result = result }
+  return true
+end
+
+--- Do what can be done now, without waiting.
+-- @treturn boolean whether it is over
+function Process:step()
+  if self.outcome or not self.handle then return true end
+  return note(self, self.handle:step())
+end
+
+--- Wait until the program and all it started are gone, and its output is here. Never kills.
+-- @tparam[opt] number secs how long at most; nil is as long as it takes
+-- @treturn ?table the result: `ok`, `reason` (exit signal timeout output_limit memory_limit
+-- cpu_limit cancelled status_lost), `exit_code`, `signal` ("SIGSEGV"), `stdout`, `stderr`,
+-- `stdout_bytes`, `stderr_bytes`, `stdout_truncated`, `stderr_truncated`, `duration_secs`,
+-- `cpu_user_secs`, `cpu_system_secs`, `max_rss_bytes`, `isolation`, `enforced`, `argv`
+-- @treturn ?table error: `pending`, `closed`, or why nothing ran
+function Process:wait(secs)
+  if secs ~= nil then options.argument("process:wait", "secs", secs, "duration") end
+  local deadline = secs and core.clock() + secs
+  while self.handle and not self.outcome do
+    local left = deadline and math.max(deadline - core.clock(), 0)
+    note(self, self.handle:wait(left))
+    if left == 0 then break end
+  end
+  return self:result()
+end
+
+--- The result of a process that is over, without waiting.
+-- @treturn ?table as of `wait`
+-- @treturn ?table
+function Process:result()
+  if self.outcome then return self.outcome.result, self.outcome.err end
+  return nil, self.handle and pending() or closed()
+end
+
+--- @treturn ?number a descriptor that becomes readable when `step` has something to do; the same
+-- until `close`
+function Process:pollfd()
+  return self.handle and self.handle:pollfd()
+end
+
+--- @treturn string what to poll the descriptor for: always "r"
+function Process.events()
+  return "r"
+end
+
+--- @treturn ?number seconds after which `step` has something to do in any case
+function Process:timeout()
+  if self.outcome or not self.handle then return 0 end
+  return self.handle:timeout()
+end
+
+--- @treturn ?number the id of this program's child: the supervisor, or the program if bare
+function Process:pid()
+  return self.handle and self.handle:pid()
+end
+
+--- Send a signal to the program itself.
+-- @tparam[opt="TERM"] string|number signal "TERM", "SIGTERM" or a number
+-- @treturn ?boolean true, or nil and an error (errno `ESRCH`: it has ended)
+-- @treturn ?table
+function Process:kill(signal)
+  local number = core.signal_number(signal == nil and "TERM" or signal)
+  if not number then
+    error(("process:kill: no signal '%s'"):format(tostring(signal)), 2)
+  end
+  if not self.handle then return nil, closed() end
+  local ok, message, errno = self.handle:kill(number)
+  if ok then return true end
+  return nil, errors.new{ kind = "spawn_failed", message = message, errno = errno }
+end
+
+--- End the program and all it started; the result's reason is then `cancelled`.
+-- @treturn boolean true
+function Process:cancel()
+  if self.handle then self.handle:cancel() end
+  return true
+end
+
+--- Give the process up: what still runs is killed, and reaped later. Never blocks; a result that
+-- was seen stays.
+-- @treturn boolean true, however often it is called
+function Process:close()
+  local handle = self.handle
+  self.handle = nil
+  if handle then handle:close() end
+  return true
+end
+
+metatable.__close = Process.close -- and a lost one is closed by the collector of its handle
+
+-- --------------------------------------------------------------- run, spawn
+
+local function program_path(name, env)
+  if not name:find("/", 1, true) then
+    return sys.find_program(name, env.PATH or DEFAULT_PATH)
+  end
+  return name:sub(1, 1) == "/" and name or sys.realpath(name)
+end
+
+local function is_kept(name)
+  for _, pattern in ipairs(KEPT_VARIABLES) do
+    if name:find(pattern) then return true end
+  end
+  return false
+end
+
+-- Outside a sandbox a program gets our environment, as from a shell; inside a clean one.
+local function environment(given, sandboxed)
+  local clear = given.clear_env
+  if clear == nil then clear = sandboxed end
+  local env = {}
+  for name, value in pairs(core.environ()) do
+    if not clear or (sandboxed and is_kept(name)) then env[name] = value end
+  end
+  for name, value in pairs(sandboxed and SANDBOX_VARIABLES or {}) do
+    env[name] = value
+  end
+  for name, value in pairs(given.env or {}) do
+    env[name] = value
+  end
+  return env
+end
+
+local function sandbox_for(given)
+  local chosen, err = isolation.choose(given.isolation or "auto", M.launch, {
+    require = given.require_isolation, path = core.environ().PATH,
+  })
+  if not chosen then return nil, err end
+  return isolation.apply(chosen, given.sandbox or isolation.system())
+end
+
+local function start(fname, argv, opts)
+  check_argv(fname, argv, 4)
+  local given = options.check(fname, opts, M.RUN_OPTIONS, 4)
+  local sandbox, err = sandbox_for(given)
+  if not sandbox then return nil, err end
+  local sandboxed = sandbox.backend ~= "none"
+  local env = environment(given, sandboxed)
+  local path = program_path(argv[1], env)
+  if not path then
+    return nil, failure(argv, "no such program on PATH", "ENOENT", "spawn")
+  end
+  local absolute = { path }
+  for i = 2, #argv do
+    absolute[i] = argv[i]
+  end
+  return M.launch(absolute, {
+    env = env, cwd = given.cwd, stdin = given.stdin, timeout_secs = given.timeout_secs,
+    max_output_bytes = given.max_output_bytes, max_stderr_bytes = given.max_stderr_bytes,
+    supervise = given.supervise, limits = given.limits, sandbox = sandbox,
+  })
+end
+
+--- Start a program.
+-- @tparam table argv the program (looked up on PATH if it has no slash) and its arguments
+-- @tparam[opt] table opts `isolation` ("auto"), `require_isolation`, `env` (variables to add),
+-- `clear_env` (start from nothing; true in a sandbox), `cwd` (without a sandbox), `stdin` (text),
+-- `timeout_secs` (none), `max_output_bytes` (10 MiB), `max_stderr_bytes` (64 KiB), `supervise`
+-- (true; false only without a sandbox), `sandbox` (a description, default: the system read-only
+-- and nothing else), `limits`
+-- @treturn ?table a process that runs; or nil and an error if none does
+-- @treturn ?table
+-- @raise on a wrong option
+function M.spawn(argv, opts)
+  local proc, err = start("spawn", argv, opts)
+  if not proc then return nil, err end
+  -- The supervisor learns of a failed exec some microseconds from now.
+  local progress, message, errno, fault = proc.handle:wait_started()
+  while progress == false do
+    progress, message, errno, fault = proc.handle:wait_started()
+  end
+  if progress then return proc end
+  proc:close()
+  return nil, failure(proc.argv, message, errno, fault)
+end
+
+--- Run a program to its end.
+-- @tparam table argv as of @{spawn}
+-- @tparam[opt] table opts as of @{spawn}
+-- @treturn ?table the result, however it ended (see `process:wait`); or nil and an error if nothing
+-- ran
+-- @treturn ?table
+-- @raise on a wrong option
+function M.run(argv, opts)
+  local proc, err = start("run", argv, opts)
+  if not proc then return nil, err end
+  local result
+  result, err = proc:wait()
+  proc:close()
+  return result, err
+end
+
+-- ----------------------------------------------------------------- wait_any
+
+local function first_over(list)
+  for i, item in ipairs(list) do
+    if item:step() then return i end
+  end
+  return nil
+end
+
+-- The descriptors, and how long the most impatient of the items may be left alone.
+local function polled(list, left)
+  local fds = {}
+  for i, item in ipairs(list) do
+    fds[i] = item:pollfd()
+    local timeout = item:timeout()
+    if timeout and (not left or timeout < left) then left = timeout end
+  end
+  return fds, left
+end
+
+--- Wait until one of several is over.
+-- @tparam table list processes and tasks, in any mixture
+-- @tparam[opt] number secs how long at most; nil is as long as it takes
+-- @treturn ?number the position in `list` of one that is over; or nil and an error (`pending`)
+-- @treturn ?table
+function M.wait_any(list, secs)
+  options.argument("wait_any", "list", list, "table")
+  if secs ~= nil then options.argument("wait_any", "secs", secs, "duration") end
+  if #list == 0 then error("wait_any: list: there is nothing to wait for", 2) end
+  local deadline = secs and core.clock() + secs
+  while true do
+    local over = first_over(list)
+    if over then return over end
+    local left = deadline and deadline - core.clock()
+    if left and left <= 0 then return nil, pending() end
+    core.poll(polled(list, left))
+  end
+end
+
+return M

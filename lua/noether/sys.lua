@@ -1,0 +1,256 @@
+-- SPDX-License-Identifier: MIT
+--- The system: files, hashes, clocks and facts about this process.
+-- Wrong arguments raise, a path with a zero byte among them. What the system refuses is
+-- `nil, message, errno`, where the message reads "open: /a/b: No such file or directory" and
+-- errno is a name such as "ENOENT". Paths may be relative, but for where it is said.
+local core = require "noether.core"
+
+local M = {}
+
+--- The version of the library, as in noether.h.
+M.version = core.version
+
+--- SHA-256 in lower-case hexadecimal.
+-- @tparam string bytes
+-- @treturn string 64 digits
+-- @function sha256
+M.sha256 = core.sha256
+
+--- Seconds on the monotonic clock, for measuring and for deadlines.
+-- @treturn number
+-- @function clock
+M.clock = core.clock
+
+--- Seconds since 1970 on the wall clock, which may jump.
+-- @treturn number
+-- @function time
+M.time = core.time
+
+--- A copy of this process's environment. Modules are handed what they need of it: only the
+-- executor's constructor and the command call this.
+-- @treturn table value by name
+-- @function environ
+M.environ = core.environ
+
+--- @treturn number the id of this process
+-- @function getpid
+M.getpid = core.getpid
+
+--- @treturn number the effective user id
+-- @function geteuid
+M.geteuid = core.geteuid
+
+--- @tparam number fd
+-- @treturn boolean whether a descriptor is a terminal
+-- @function isatty
+M.isatty = core.isatty
+
+--- @treturn number how many processors this process may use; at least 1
+-- @function cpu_count
+M.cpu_count = core.cpu_count
+
+--- Read a regular file. A link, fifo or device of that name is refused, and waits for nothing.
+-- @tparam string path
+-- @tparam[opt=math.huge] number max_bytes a bigger file is `EFBIG`
+-- @treturn ?string
+-- @treturn ?string message
+-- @treturn ?string errno
+function M.read_file(path, max_bytes)
+  return core.read_file(path, max_bytes or math.huge)
+end
+
+--- Write a file: all of it, synced, under its name, or nothing. What has the name is replaced.
+-- @tparam string path
+-- @tparam string data
+-- @tparam[opt=384] number mode permissions, whatever the umask; 384 is 0600 in octal
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+function M.write_file(path, data, mode)
+  return core.write_file(path, data, mode)
+end
+
+--- Whether a regular file holds exactly these bytes.
+-- @tparam string path
+-- @tparam string data
+-- @treturn ?boolean nil if it cannot be read
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function file_equals
+M.file_equals = core.file_equals
+
+--- Remove a file or link.
+-- @tparam string path
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function unlink
+M.unlink = core.unlink
+
+--- Rename, and wait until the new name is on disk. A file or empty directory that has it is
+-- replaced.
+-- @tparam string from
+-- @tparam string to
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function rename
+M.rename = core.rename
+
+--- Swap two names at once. `EINVAL` where the file system cannot.
+-- @tparam string one
+-- @tparam string other
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function exchange
+M.exchange = core.exchange
+
+--- Change permissions. Follows links: for paths in directories of our own.
+-- @tparam string path
+-- @tparam number mode
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function chmod
+M.chmod = core.chmod
+
+--- What is at a path.
+-- @tparam string path
+-- @tparam[opt=false] boolean follow what a link leads to, rather than the link
+-- @treturn ?table `type` ("file", "directory", "link", "fifo", "socket", "char", "block"),
+-- `mode` (permission bits), `uid`, `gid`, `size` (bytes), `mtime` (seconds), `dev`, `ino`
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function stat
+M.stat = core.stat
+
+--- Whether we may use a path, links followed.
+-- @tparam string path
+-- @tparam[opt=""] string how letters of "rwx"; none: whether it is there
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function access
+M.access = core.access
+
+--- @tparam string path of a link
+-- @treturn ?string where it leads, as written in it
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function readlink
+M.readlink = core.readlink
+
+--- @tparam string path
+-- @treturn ?string the same place, absolute and without links
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function realpath
+M.realpath = core.realpath
+
+--- The names in a directory, without "." and "..", in no order.
+-- @tparam string path
+-- @treturn ?table
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function list
+M.list = core.list
+
+--- @tparam string path
+-- @tparam[opt=448] number mode less the umask; 448 is 0700 in octal
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function mkdir
+M.mkdir = core.mkdir
+
+--- Make sure of a directory that only we can enter, creating with mode 0700 what is missing.
+-- One that exists must be no link, ours and closed to others, else `EPERM`; an empty one that
+-- others may only read is closed to them.
+-- @tparam string path
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function mkdir_private
+M.mkdir_private = core.mkdir_private
+
+--- Create a directory of mode 0700 under a new name.
+-- @tparam string prefix beginning of its path
+-- @treturn ?string its path
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function mkdtemp
+M.mkdtemp = core.mkdtemp
+
+--- Remove an empty directory.
+-- @tparam string path
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function rmdir
+M.rmdir = core.rmdir
+
+--- Remove what is at a path, and all below it. Links are removed, not followed; mounts are left.
+-- @tparam string path
+-- @treturn ?boolean true, also if there was nothing
+-- @treturn ?string message of the first thing that would not go; the rest has gone
+-- @treturn ?string errno
+-- @function remove_tree
+M.remove_tree = core.remove_tree
+
+--- Take the exclusive lock of a file, which is created if missing and stays.
+-- Other holders are other handles, in this process or in others.
+-- @tparam string path
+-- @tparam[opt] table opts `wait = false`: a lock that is held is `EAGAIN` at once
+-- @treturn ?userdata with `close()`, which gives it back; so does the collector
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function lock
+M.lock = core.lock
+
+--- The absolute directories of a search path, in order. Others are left out: what they mean
+-- depends on where one happens to be.
+-- @tparam ?string path as in `PATH`
+-- @treturn table
+function M.path_directories(path)
+  local directories = {}
+  for entry in (path or ""):gmatch("[^:]+") do
+    if entry:sub(1, 1) == "/" then
+      directories[#directories + 1] = entry:match("^(.-)/*$")
+    end
+  end
+  return directories
+end
+
+local function is_program(path)
+  local stat = core.stat(path, true)
+  return stat ~= nil and stat.type == "file" and core.access(path, "x") == true
+end
+
+--- Every program of a name on a search path, in its order; the same file by two ways counts once.
+-- @tparam string name without a slash
+-- @tparam ?string path as in `PATH`; only absolute entries count
+-- @treturn table absolute paths
+function M.find_programs(name, path)
+  local found, seen = {}, {}
+  if name == "" or name:find("[/%z]") then return found end
+  for _, directory in ipairs(M.path_directories(path)) do
+    local candidate = directory .. "/" .. name
+    local real = is_program(candidate) and core.realpath(candidate)
+    if real and not seen[real] then
+      seen[real] = true
+      found[#found + 1] = candidate
+    end
+  end
+  return found
+end
+
+--- The first program of a name on a search path.
+-- @tparam string name without a slash
+-- @tparam ?string path as in `PATH`; only absolute entries count
+-- @treturn ?string absolute path
+function M.find_program(name, path)
+  return M.find_programs(name, path)[1]
+end
+
+return M

@@ -1,0 +1,122 @@
+-- SPDX-License-Identifier: MIT
+--- What a finished process means: an answer, or an error of the right kind.
+-- The reason that the core recorded comes first, since it names the first cause. Only where the
+-- program ended by itself is its output looked at.
+local errors = require "noether.error"
+local json = require "noether.json"
+
+local M = {}
+
+local MAX_EXCERPT_BYTES = 200
+
+local function limit_error(kind, limit, message, hint)
+  return errors.new{ kind = kind, message = message, hint = hint, limit = limit }
+end
+
+-- One entry for each reason that is not the program's own end.
+local BY_REASON = {
+  timeout = function(call)
+    return limit_error("timed_out", call.timeout_secs,
+      ("the stage was ended at its deadline of %g s"):format(call.timeout_secs),
+      "give it more with timeout_secs, or less to do")
+  end,
+  output_limit = function(call)
+    return limit_error("output_limit", call.max_output_bytes,
+      ("the stage wrote more than %d bytes of output and was ended"):format(call.max_output_bytes),
+      "answer with less, or raise max_output_bytes")
+  end,
+  memory_limit = function(_, limits)
+    return limit_error("memory_limit", limits.memory_bytes,
+      ("the stage used more than %d bytes of memory and was ended"):format(
+        limits.memory_bytes or 0),
+      "raise limits.memory_bytes, or hold less at once")
+  end,
+  cpu_limit = function(_, limits)
+    return limit_error("cpu_limit", limits.cpu_secs,
+      ("the stage used more than %g s of processor time and was ended"):format(
+        limits.cpu_secs or 0),
+      "raise limits.cpu_secs")
+  end,
+  cancelled = function()
+    return errors.new{ kind = "cancelled", message = "the stage was cancelled" }
+  end,
+  status_lost = function()
+    return errors.new{
+      kind = "spawn_failed",
+      message = "the stage's exit status was taken by another part of this program",
+      hint = "a wait for any child (waitpid(-1)) in the host takes it; wait for own children only",
+    }
+  end,
+}
+
+-- The answer on a failure: the last line of stdout, if it is an error object. (Bash writes to its
+-- stdout freely before the wrapper does.)
+local function error_answer(stdout)
+  local line = stdout:match("([^\n]*%S[^\n]*)%s*$")
+  local value = line and line:find("^%s*{") and json.decode(line)
+  if type(value) == "table" and type(value.error) == "table" then return value end
+  return nil
+end
+
+local function classify(result, policies)
+  local ok, kind, message, hint, effect = policies:call("errors", "classify", {
+    source = "stage", stderr = result.stderr, exit_code = result.exit_code,
+    signal = result.signal, reason = result.reason, answer = error_answer(result.stdout),
+  })
+  if not ok then return kind end
+  return errors.new{ kind = kind, message = message, hint = hint, effect = effect }
+end
+
+local function excerpt(text)
+  return errors.clean(text:match("^%s*(.-)%s*$"), MAX_EXCERPT_BYTES)
+end
+
+local function invalid_output(result, reason)
+  if not result.stdout:find("%S") then
+    return errors.new{
+      kind = "output_invalid", message = "the stage ended well but wrote no answer",
+      hint = "execute must return a value; nothing else may end the program before it does",
+    }
+  end
+  return errors.new{
+    kind = "output_invalid",
+    message = ("the stage's output is not one JSON value: %s (got: %s)"):format(
+      reason, excerpt(result.stdout)),
+    hint = "the answer must be all that reaches stdout",
+  }
+end
+
+-- Exit 0 is success, whatever stderr says, if stdout is one JSON value.
+local function answer(result, mode)
+  if mode == "json" then
+    local ok, reason = json.check(result.stdout)
+    if not ok then return nil, invalid_output(result, reason) end
+    return result.stdout:match("^%s*(.-)%s*$")
+  end
+  local value, reason = json.decode(result.stdout)
+  if value == nil then return nil, invalid_output(result, reason) end
+  return value
+end
+
+--- Judge a result.
+-- @tparam table result of the process
+-- @tparam table call the options of the call
+-- @tparam table limits the resource limits that held
+-- @tparam table policies
+-- @tparam string mode "value" (decode the answer) or "json" (check it and leave it text)
+-- @return the answer; or nil and an error, whose `result` is the result
+-- @treturn ?table
+function M.judge(result, call, limits, policies, mode)
+  local output, err
+  if BY_REASON[result.reason] then
+    err = BY_REASON[result.reason](call, limits)
+  elseif result.reason == "exit" and result.exit_code == 0 then
+    output, err = answer(result, mode)
+  else
+    err = classify(result, policies)
+  end
+  if err then err.result = result end
+  return output, err
+end
+
+return M

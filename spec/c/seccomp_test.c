@@ -1,0 +1,968 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each attempt is made by a child of its own that has loaded the filter, and
+ * twice: the second time the errnos of the filter are shifted by MARK, which
+ * tells a refusal by the filter from one by the kernel.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/fd.h"
+#include "core/seccomp.h"
+#include "tap.h"
+
+enum { MARK = 1000, MAX_CODE = 512, LOST = -1 };
+
+typedef struct noe_seccomp_policy policy;
+
+static const policy STRICT = {.processes = false};
+static const policy STRICT_NET = {.private_network = true};
+static const policy HOST_NET = {.network = true};
+static const policy OPEN = {.network = true,
+                            .private_network = true,
+                            .private_ipc = true,
+                            .processes = true};
+
+static const uint64_t PASSWORD[3] = {0x1234567890abcdef, 0xfedcba0987654321,
+                                     0x5555aaaa3333cccc};
+
+static struct noe_error err;
+static const char *self;
+
+/* ------------------------------------------------------------------ helpers */
+
+struct copy {
+    struct sock_filter code[MAX_CODE];
+    unsigned short count;
+};
+
+enum marking {
+    PLAIN,
+    MARK_ALL,
+    MARK_BUT_ENOSYS /* with which a C library makes do */
+};
+
+static void mark(struct copy *copy, enum marking marking)
+{
+    for (struct sock_filter *at = copy->code; at < copy->code + copy->count;
+         at++) {
+        if (at->code != (BPF_RET | BPF_K) ||
+            (at->k & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ERRNO)
+            continue;
+        if (marking == MARK_ALL || (at->k & SECCOMP_RET_DATA) != ENOSYS)
+            at->k += MARK;
+    }
+}
+
+/* A filter with the password set. */
+static struct copy build(const policy *wanted, enum marking marking)
+{
+    struct copy copy = {.count = 0};
+    struct noe_filter filter;
+
+    if (noe_seccomp_build(wanted, &filter, &err) != 0 ||
+        filter.count > MAX_CODE)
+        return copy;
+    copy.count = (unsigned short)filter.count;
+    memcpy(copy.code, filter.code, filter.count * sizeof(*filter.code));
+    noe_filter_free(&filter);
+    noe_seccomp_set_password(copy.code, copy.count, PASSWORD);
+    if (marking != PLAIN)
+        mark(&copy, marking);
+    return copy;
+}
+
+/* The descriptor of the listener, or 0; -1 with errno. */
+static int load(struct copy *copy, unsigned flags)
+{
+    struct sock_fprog program = {copy->count, copy->code};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return -1;
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+typedef int attempt(const void *argument);
+
+/* What the attempt returns when made under the filter; LOST if it never got
+ * there. */
+static int under(struct copy *copy, attempt *run, const void *argument)
+{
+    int result[2];
+    int value = LOST;
+
+    if (noe_fd_pipe(result) != 0)
+        return LOST;
+    pid_t pid = fork();
+    if (pid == 0) {
+        setsid(); /* no terminal that vhangup could hang up */
+        if (load(copy, 0) == 0)
+            value = run(argument);
+        (void)!write(result[1], &value, sizeof(value));
+        _exit(0);
+    }
+    noe_fd_close(&result[1]);
+    if (read(result[0], &value, sizeof(value)) != sizeof(value))
+        value = LOST;
+    noe_fd_close(&result[0]);
+    waitpid(pid, NULL, 0);
+    return value;
+}
+
+static int agree(const policy *wanted, enum marking marking, attempt *run,
+                 const void *argument, int error)
+{
+    struct copy plain = build(wanted, PLAIN);
+    struct copy marked = build(wanted, marking);
+    int first = under(&plain, run, argument);
+    int second = under(&marked, run, argument);
+    int as_wanted = error == 0
+                        ? first != LOST && second != LOST && second < MARK
+                        : first == error && second == error + MARK;
+
+    if (!as_wanted)
+        printf("# wanted %d, got %d and, marked, %d\n", error, first, second);
+    return as_wanted;
+}
+
+/* Whether the attempt fails with `error`, by the filter's doing. For error 0:
+ * whether the filter lets it pass, whatever the kernel then says. */
+static int answers(const policy *wanted, attempt *run, const void *argument,
+                   int error)
+{
+    return agree(wanted, MARK_ALL, run, argument, error);
+}
+
+/* -------------------------------------------------------------- single calls
+ */
+
+struct call {
+    const char *name;
+    long number;
+    int error; /* 0: let pass */
+    unsigned long args[6];
+};
+
+static int make_call(const void *argument)
+{
+    const struct call *call = argument;
+    const unsigned long *a = call->args;
+
+    errno = 0;
+    return syscall(call->number, a[0], a[1], a[2], a[3], a[4], a[5]) == -1
+               ? errno
+               : 0;
+}
+
+static void test_calls(const policy *wanted, const char *when,
+                       const struct call *calls, size_t count)
+{
+    char name[128];
+
+    for (size_t i = 0; i < count; i++) {
+        snprintf(name, sizeof(name), "%s, %s: %s", when, calls[i].name,
+                 calls[i].error != 0 ? strerrorname_np(calls[i].error)
+                                     : "passes");
+        ok(answers(wanted, make_call, &calls[i], calls[i].error), name);
+    }
+}
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define DIRTY (1UL << 32) /* what the kernel does not look at in an int */
+/* Arguments that the kernel refuses, should the filter not. */
+#define BAD_ARGS                           \
+    {                                      \
+        ~0UL, ~0UL, ~0UL, ~0UL, ~0UL, ~0UL \
+    }
+#define REFUSED(call, error)               \
+    {                                      \
+#call, SYS_##call, error, BAD_ARGS \
+    }
+
+static const struct call refused[] = {
+    REFUSED(mount, EPERM),
+    REFUSED(umount2, EPERM),
+    REFUSED(pivot_root, EPERM),
+    REFUSED(chroot, EPERM),
+    REFUSED(open_tree, EPERM),
+    REFUSED(move_mount, EPERM),
+    REFUSED(mount_setattr, EPERM),
+    REFUSED(fsopen, EPERM),
+    REFUSED(fsconfig, EPERM),
+    REFUSED(fsmount, EPERM),
+    REFUSED(fspick, EPERM),
+    REFUSED(name_to_handle_at, EPERM),
+    REFUSED(open_by_handle_at, EPERM),
+    REFUSED(unshare, EPERM),
+    REFUSED(setns, EPERM),
+    REFUSED(clone3, ENOSYS),
+    REFUSED(io_uring_setup, ENOSYS),
+    REFUSED(io_uring_enter, ENOSYS),
+    REFUSED(io_uring_register, ENOSYS),
+    REFUSED(userfaultfd, ENOSYS),
+    REFUSED(memfd_secret, ENOSYS),
+    REFUSED(bpf, EPERM),
+    REFUSED(perf_event_open, EPERM),
+    REFUSED(keyctl, EPERM),
+    REFUSED(add_key, EPERM),
+    REFUSED(request_key, EPERM),
+    REFUSED(fanotify_init, EPERM),
+    REFUSED(fanotify_mark, EPERM),
+    REFUSED(init_module, EPERM),
+    REFUSED(finit_module, EPERM),
+    REFUSED(delete_module, EPERM),
+    REFUSED(kexec_load, EPERM),
+    REFUSED(kexec_file_load, EPERM),
+    REFUSED(get_mempolicy, ENOSYS),
+    REFUSED(set_mempolicy, ENOSYS),
+    REFUSED(set_mempolicy_home_node, ENOSYS),
+    REFUSED(mbind, ENOSYS),
+    REFUSED(migrate_pages, ENOSYS),
+    REFUSED(move_pages, ENOSYS),
+    REFUSED(reboot, EPERM),
+    REFUSED(swapon, EPERM),
+    REFUSED(swapoff, EPERM),
+    REFUSED(acct, EPERM),
+    REFUSED(quotactl, EPERM),
+    REFUSED(quotactl_fd, EPERM),
+    REFUSED(syslog, EPERM),
+    REFUSED(lookup_dcookie, EPERM),
+    REFUSED(sethostname, EPERM),
+    REFUSED(setdomainname, EPERM),
+    REFUSED(settimeofday, EPERM),
+    REFUSED(clock_settime, EPERM),
+    REFUSED(clock_adjtime, EPERM),
+    REFUSED(adjtimex, EPERM),
+    REFUSED(vhangup, EPERM),
+    REFUSED(ptrace, EPERM),
+    REFUSED(process_vm_readv, EPERM),
+    REFUSED(process_vm_writev, EPERM),
+    REFUSED(pidfd_getfd, EPERM),
+    REFUSED(kcmp, EPERM),
+#ifdef __x86_64__
+    REFUSED(modify_ldt, ENOSYS),
+    REFUSED(uselib, ENOSYS),
+    REFUSED(iopl, EPERM),
+    REFUSED(ioperm, EPERM),
+    {"the x32 getpid", 0x40000000 | SYS_getpid, ENOSYS, {0}},
+    {"the x32 ptrace", 0x40000000 | 521, ENOSYS, {0}},
+#endif
+    {"the first call after the list", SYS_set_mempolicy_home_node + 1, ENOSYS,
+     BAD_ARGS},
+    {"a call of the far future", 5000, ENOSYS, BAD_ARGS},
+    {"the last number", 0x7fffffff, ENOSYS, BAD_ARGS},
+    {"personality READ_IMPLIES_EXEC", SYS_personality, EPERM, {0x0400000}},
+    {"personality, dirty", SYS_personality, EPERM, {DIRTY | 0xffffffff}},
+    {"TIOCSTI", SYS_ioctl, EPERM, {0, TIOCSTI, ~0UL}},
+    {"TIOCSTI, dirty", SYS_ioctl, EPERM, {0, DIRTY | TIOCSTI, ~0UL}},
+    {"TIOCSTI, negative",
+     SYS_ioctl,
+     EPERM,
+     {0, 0xffffffff00000000 | TIOCSTI, ~0UL}},
+    {"TIOCLINUX", SYS_ioctl, EPERM, {0, TIOCLINUX, ~0UL}},
+    {"TIOCLINUX, dirty", SYS_ioctl, EPERM, {0, DIRTY | TIOCLINUX, ~0UL}},
+    {"prlimit64 of process 1", SYS_prlimit64, EPERM, {1, RLIMIT_CORE}},
+    {"prlimit64, dirty", SYS_prlimit64, EPERM, {DIRTY, RLIMIT_CORE}},
+    {"setpriority of process 1", SYS_setpriority, EPERM, {PRIO_PROCESS, 1, 0}},
+    {"setpriority of process 1, dirty",
+     SYS_setpriority,
+     EPERM,
+     {PRIO_PROCESS, DIRTY | 1, 0}},
+    {"setpriority of a user", SYS_setpriority, EPERM, {PRIO_USER, 60000, 0}},
+    {"sched_setaffinity of process 1",
+     SYS_sched_setaffinity,
+     EPERM,
+     {1, 0, ~0UL}},
+    {"sched_setaffinity, dirty",
+     SYS_sched_setaffinity,
+     EPERM,
+     {DIRTY | 1, 0, ~0UL}},
+    {"sched_setscheduler of process 1",
+     SYS_sched_setscheduler,
+     EPERM,
+     {1, ~0UL, ~0UL}},
+    {"sched_setparam of process 1", SYS_sched_setparam, EPERM, {1, ~0UL}},
+    {"sched_setattr of process 1", SYS_sched_setattr, EPERM, {1, ~0UL}},
+    {"socketpair AF_INET",
+     SYS_socketpair,
+     EAFNOSUPPORT,
+     {AF_INET, SOCK_STREAM, 0, 0}},
+    {"socketpair AF_TIPC",
+     SYS_socketpair,
+     EAFNOSUPPORT,
+     {AF_TIPC, SOCK_STREAM, 0, 0}},
+};
+
+static const struct call passing[] = {
+    {"getpid", SYS_getpid, 0, {0}},
+    {"personality, the query", SYS_personality, 0, {0xffffffff}},
+    {"TIOCGWINSZ", SYS_ioctl, 0, {0, TIOCGWINSZ, ~0UL}},
+    {"prlimit64 of itself", SYS_prlimit64, 0, {0, RLIMIT_CORE}},
+    {"setpriority of itself", SYS_setpriority, 0, {PRIO_PROCESS, 0, 5}},
+    {"sched_setaffinity of a thread", SYS_sched_setaffinity, 0, {2, 0, ~0UL}},
+    {"socketpair AF_UNIX", SYS_socketpair, 0, {AF_UNIX, SOCK_STREAM, 0, ~0UL}},
+    {"the mode query of seccomp", SYS_seccomp, 0, {~0UL, 0, 0}},
+    {"landlock", 444 /* landlock_create_ruleset */, 0, {0, 0, 1}},
+};
+
+static const struct call ipc[] = {
+    REFUSED(shmget, ENOSYS),    REFUSED(semget, ENOSYS),
+    REFUSED(msgget, ENOSYS),    REFUSED(mq_open, ENOSYS),
+    REFUSED(mq_unlink, ENOSYS),
+};
+
+static void test_single_calls(void)
+{
+    test_calls(&OPEN, "with all", refused, COUNT(refused));
+    test_calls(&STRICT, "with nothing", refused, COUNT(refused));
+    test_calls(&OPEN, "with all", passing, COUNT(passing));
+    test_calls(&STRICT, "with nothing", passing, COUNT(passing));
+    test_calls(&STRICT, "without an IPC namespace", ipc, COUNT(ipc));
+    for (size_t i = 0; i < COUNT(ipc); i++)
+        ok(answers(&OPEN, make_call, &ipc[i], 0),
+           "with an IPC namespace its objects pass");
+}
+
+/* ------------------------------------------------------------------- clone */
+
+/* A raw clone whose child, if there is one, ends at once. */
+static int make_clone(const void *argument)
+{
+    const unsigned long *flags = argument;
+    long pid = syscall(SYS_clone, *flags, 0, 0, 0, 0);
+
+    if (pid == 0)
+        _exit(0);
+    return pid < 0 ? errno : 0;
+}
+
+static void test_namespaces(void)
+{
+    static const unsigned long kinds[] = {
+        CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+        CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
+    unsigned long plain = SIGCHLD;
+
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        unsigned long process = kinds[i] | SIGCHLD;
+        unsigned long dirty = DIRTY | process;
+        unsigned long thread = kinds[i] | CLONE_THREAD;
+        ok(answers(&OPEN, make_clone, &process, EPERM),
+           "clone makes no namespace");
+        ok(answers(&OPEN, make_clone, &dirty, EPERM), "nor with a dirty flag");
+        ok(answers(&STRICT, make_clone, &thread, EPERM), "nor for a thread");
+    }
+    ok(answers(&OPEN, make_clone, &plain, 0), "but a process");
+}
+
+/* ------------------------------------------------------------------ sockets */
+
+static struct call socket_call(unsigned long family, unsigned long type,
+                               unsigned long protocol)
+{
+    return (struct call){"", SYS_socket, 0, {family, type, protocol}};
+}
+
+static int opens(const policy *wanted, unsigned long family, unsigned long type,
+                 unsigned long protocol, int error)
+{
+    struct call call = socket_call(family, type, protocol);
+
+    return answers(wanted, make_call, &call, error);
+}
+
+static void test_families(void)
+{
+    char name[64];
+
+    for (unsigned long family = 0; family < 64; family++) {
+        int internet =
+            family == AF_INET || family == AF_INET6 || family == AF_NETLINK;
+        int open = internet || family == AF_UNIX;
+        int refusal = open ? 0 : EAFNOSUPPORT;
+        snprintf(name, sizeof(name), "family %lu", family);
+        ok(opens(&STRICT, family, SOCK_DGRAM, 0,
+                 family == AF_UNIX ? 0 : EAFNOSUPPORT) &&
+               opens(&STRICT_NET, family, SOCK_DGRAM, 0, refusal) &&
+               opens(&HOST_NET, family, SOCK_DGRAM, 0, refusal) &&
+               opens(&OPEN, family, SOCK_DGRAM, 0, refusal) &&
+               opens(&OPEN, DIRTY | family, SOCK_DGRAM, 0, EAFNOSUPPORT),
+           name);
+    }
+    ok(opens(&OPEN, ~0UL, SOCK_DGRAM, 0, EAFNOSUPPORT), "family -1");
+}
+
+static void test_types(void)
+{
+    static const unsigned long ip[] = {AF_INET, AF_INET6};
+    const unsigned long flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+
+    for (size_t i = 0; i < 2; i++) {
+        unsigned long family = ip[i];
+        ok(opens(&OPEN, family, SOCK_STREAM | flags, IPPROTO_TCP, 0), "TCP");
+        ok(opens(&OPEN, family, SOCK_DGRAM | flags, IPPROTO_UDP, 0), "UDP");
+        ok(opens(&OPEN, family, SOCK_DGRAM, IPPROTO_ICMPV6, 0), "ping");
+        ok(opens(&OPEN, family, SOCK_RAW | flags, IPPROTO_UDP, EPERM),
+           "no raw socket");
+        ok(opens(&OPEN, family, DIRTY | SOCK_RAW, IPPROTO_UDP, EPERM),
+           "nor a dirty one");
+        for (unsigned long type = SOCK_RDM; type < 16; type++)
+            ok(opens(&OPEN, family, type | flags, 0, ESOCKTNOSUPPORT),
+               "no SOCK_SEQPACKET, SOCK_PACKET and the like");
+        ok(opens(&OPEN, family, SOCK_STREAM, IPPROTO_SCTP, EPROTONOSUPPORT),
+           "no SCTP");
+        ok(opens(&OPEN, family, SOCK_DGRAM, DIRTY | IPPROTO_UDP,
+                 EPROTONOSUPPORT),
+           "nor a dirty protocol");
+    }
+    ok(opens(&OPEN, AF_UNIX, SOCK_SEQPACKET | flags, 0, 0) &&
+           opens(&STRICT, AF_UNIX, SOCK_SEQPACKET | flags, 0, 0),
+       "every type of UNIX socket");
+    ok(opens(&OPEN, AF_NETLINK, SOCK_RAW | flags, 0, 0), "routing netlink");
+    for (unsigned long protocol = 1; protocol < 24; protocol++)
+        ok(opens(&OPEN, AF_NETLINK, SOCK_RAW, protocol, EPROTONOSUPPORT),
+           "no other netlink");
+    ok(opens(&OPEN, AF_NETLINK, SOCK_RAW, DIRTY, EPROTONOSUPPORT),
+       "nor a dirty one");
+}
+
+/* ---------------------------------------------------------- 32-bit programs */
+
+#ifdef __x86_64__
+static int make_32_bit_call(const void *argument)
+{
+    long result;
+
+    /* Number 20 is getpid to a 32-bit program. */
+    __asm__ volatile("int $0x80"
+                     : "=a"(result)
+                     : "a"(*(const long *)argument)
+                     : "memory", "r8", "r9", "r10", "r11");
+    return result < 0 ? (int)-result : 0;
+}
+
+static void test_32_bit(void)
+{
+    static const long getpid_32 = 20;
+    static const long ptrace_32 = 26;
+    struct copy allow = {.code = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
+                         .count = 1};
+
+    if (under(&allow, make_32_bit_call, &getpid_32) == LOST) {
+        ok(1, "this kernel has no 32-bit calls");
+        return;
+    }
+    ok(answers(&OPEN, make_32_bit_call, &getpid_32, ENOSYS),
+       "a 32-bit call is not there");
+    ok(answers(&STRICT, make_32_bit_call, &ptrace_32, ENOSYS), "nor any other");
+}
+#else
+static void test_32_bit(void)
+{
+}
+#endif
+
+/* -------------------------------------------------- processes and programs */
+
+static char *const true_argv[] = {"true", NULL};
+
+static const char *true_path(void)
+{
+    return access("/usr/bin/true", X_OK) == 0 ? "/usr/bin/true" : "/bin/true";
+}
+
+static int reap(pid_t pid)
+{
+    int status;
+
+    if (pid < 0)
+        return errno;
+    return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : LOST;
+}
+
+static int try_fork(const void *argument)
+{
+    (void)argument;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    return reap(pid);
+}
+
+static int try_vfork(const void *argument)
+{
+    (void)argument;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        execv(true_path(), true_argv);
+        _exit(1);
+    }
+    return reap(pid);
+}
+
+static int try_posix_spawn(const void *argument)
+{
+    pid_t pid;
+
+    (void)argument;
+    int code = posix_spawn(&pid, true_path(), NULL, NULL, true_argv, NULL);
+    return code != 0 ? code : reap(pid);
+}
+
+static int try_system(const void *argument)
+{
+    int status = system("exit 0");
+
+    (void)argument;
+    return status == -1 ? errno : status == 0 ? 0 : LOST;
+}
+
+static int try_popen(const void *argument)
+{
+    (void)argument;
+    FILE *pipe = popen("exit 0", "r");
+    if (pipe == NULL)
+        return errno;
+    return pclose(pipe) == 0 ? 0 : LOST;
+}
+
+static int try_exec(const void *argument)
+{
+    execv(argument, true_argv);
+    return errno;
+}
+
+static int try_exec_at(const void *argument)
+{
+    int fd = open(argument, O_PATH | O_CLOEXEC);
+
+    syscall(SYS_execveat, fd, "", true_argv, NULL, AT_EMPTY_PATH);
+    return errno;
+}
+
+/* The program's copy in memory, by both ways to run it. */
+static int try_memfd(const void *argument)
+{
+    char path[32];
+    char buffer[4096];
+    ssize_t len;
+    int from = open(true_path(), O_RDONLY | O_CLOEXEC);
+    int fd = memfd_create("true", 0);
+
+    while ((len = read(from, buffer, sizeof(buffer))) > 0)
+        if (write(fd, buffer, (size_t)len) != len)
+            return LOST;
+    if (argument == NULL)
+        fexecve(fd, true_argv, environ);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    if (argument != NULL)
+        execv(path, true_argv);
+    return errno;
+}
+
+static int try_loader(const void *argument)
+{
+#ifdef __x86_64__
+    static const char loader[] = "/lib64/ld-linux-x86-64.so.2";
+#else
+    static const char loader[] = "/lib/ld-linux-aarch64.so.1";
+#endif
+    char *const argv[] = {"ld.so", (char *)true_path(), NULL};
+
+    (void)argument;
+    execv(loader, argv);
+    return errno;
+}
+
+struct from_thread {
+    attempt *run;
+    const void *argument;
+    int result;
+};
+
+static void *thread_main(void *argument)
+{
+    struct from_thread *thread = argument;
+
+    thread->result = thread->run(thread->argument);
+    return NULL;
+}
+
+static int on_thread(const void *argument)
+{
+    struct from_thread thread = *(const struct from_thread *)argument;
+    pthread_t id;
+
+    int code = pthread_create(&id, NULL, thread_main, &thread);
+    if (code != 0)
+        return code;
+    pthread_join(id, NULL);
+    return thread.result;
+}
+
+static int do_nothing(const void *argument)
+{
+    (void)argument;
+    return 0;
+}
+
+static int runs(const policy *wanted, attempt *run)
+{
+    struct copy copy = build(wanted, MARK_BUT_ENOSYS);
+
+    return under(&copy, run, NULL) == 0;
+}
+
+static void test_processes(void)
+{
+    static const struct from_thread idle = {do_nothing, NULL, LOST};
+    struct copy strict = build(&STRICT, MARK_BUT_ENOSYS);
+
+    ok(runs(&OPEN, try_fork), "with processes: fork");
+    ok(runs(&OPEN, try_vfork), "vfork and exec");
+    ok(runs(&OPEN, try_posix_spawn), "posix_spawn");
+    ok(runs(&OPEN, try_system), "system");
+    ok(runs(&OPEN, try_popen), "popen");
+    ok(under(&strict, on_thread, &idle) == 0, "without: threads");
+}
+
+/* With EPERM, and by the filter's doing. */
+static int starts_nothing(attempt *run, const void *argument)
+{
+    return agree(&STRICT, MARK_BUT_ENOSYS, run, argument, EPERM);
+}
+
+static void test_no_processes(void)
+{
+    static const struct from_thread forks = {try_fork, NULL, LOST};
+    const struct from_thread execs = {try_exec, true_path(), LOST};
+    unsigned long alone = SIGCHLD;
+    unsigned long shared = CLONE_VM | CLONE_VFORK | SIGCHLD;
+    unsigned long dirty = (unsigned long)CLONE_THREAD << 32 | SIGCHLD;
+
+    ok(starts_nothing(try_fork, NULL), "without: no fork");
+    ok(starts_nothing(try_vfork, NULL), "no vfork");
+    ok(starts_nothing(make_clone, &alone), "no clone");
+    ok(starts_nothing(make_clone, &shared), "no shared clone");
+    ok(starts_nothing(make_clone, &dirty), "no dirty clone");
+    ok(starts_nothing(try_posix_spawn, NULL), "no posix_spawn");
+    /* These two hide the errno. */
+    ok(!runs(&STRICT, try_system), "no system");
+    ok(!runs(&STRICT, try_popen), "no popen");
+    ok(starts_nothing(try_exec, true_path()), "no exec");
+    ok(starts_nothing(try_exec, "/proc/self/exe"), "not of itself");
+    ok(starts_nothing(try_exec_at, true_path()), "no execveat");
+    ok(starts_nothing(try_memfd, NULL), "no memfd by fexecve");
+    ok(starts_nothing(try_memfd, ""), "no memfd by its path");
+    ok(starts_nothing(try_loader, NULL), "no program by ld.so");
+    ok(starts_nothing(on_thread, &forks), "no fork by a thread");
+    ok(starts_nothing(on_thread, &execs), "no exec by a thread");
+#ifdef SYS_fork
+    struct call raw = {"", SYS_fork, EPERM, {0}};
+    ok(starts_nothing(make_call, &raw), "no fork by its number");
+#endif
+}
+
+/* ----------------------------------------------------------------- password */
+
+static int exec_with(const void *argument)
+{
+    const uint64_t *password = argument;
+
+    syscall(SYS_execve, true_path(), true_argv, NULL, password[0], password[1],
+            password[2]);
+    return errno;
+}
+
+static void test_wrong_passwords(void)
+{
+    static const uint64_t places[] = {0x9f0e4c1ad2375b61, 0xb86d7e25a1c9f403,
+                                      0xe4217a9bc65d0f38};
+
+    for (size_t bit = 0; bit < 192; bit += 31) {
+        uint64_t wrong[3] = {PASSWORD[0], PASSWORD[1], PASSWORD[2]};
+        wrong[bit / 64] ^= 1ULL << bit % 64;
+        ok(answers(&STRICT, exec_with, wrong, EPERM),
+           "a password with one wrong bit is refused");
+    }
+    ok(answers(&STRICT, exec_with, places, EPERM),
+       "and so is the one that the filter was built with");
+}
+
+/* The registers of a process that has just run exec, as an array. */
+static size_t registers_after_exec(uint64_t *registers, size_t size)
+{
+    struct copy copy = build(&STRICT, PLAIN);
+    struct iovec io = {registers, size};
+    int status;
+
+    pid_t pid = fork();
+    if (pid == 0) {
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        if (load(&copy, 0) == 0)
+            exec_with(PASSWORD);
+        _exit(1);
+    }
+    if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
+        return 0;
+    if (ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &io) != 0)
+        io.iov_len = 0;
+    ptrace(PTRACE_DETACH, pid, NULL, NULL);
+    waitpid(pid, &status, 0);
+    return status == 0 ? io.iov_len / sizeof(*registers) : 0;
+}
+
+static void test_password(void)
+{
+    uint64_t registers[128];
+    size_t count = registers_after_exec(registers, sizeof(registers));
+    int leaked = 0;
+
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < 3; k++)
+            leaked += registers[i] == PASSWORD[k];
+    ok(count > 0, "the password starts the program");
+    ok(leaked == 0, "which does not find it in its registers");
+}
+
+/* ----------------------------------------------------------------- listeners
+ */
+
+static int send_fd(int socket, int fd)
+{
+    char byte = 0;
+    struct iovec io = {&byte, 1};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+                            .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS}};
+    struct msghdr message = {.msg_iov = &io,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+    return sendmsg(socket, &message, 0) == 1 ? 0 : -1;
+}
+
+static int receive_fd(int socket)
+{
+    char byte;
+    int fd = -1;
+    struct iovec io = {&byte, 1};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {.msg_iov = &io,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+
+    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) == 1 &&
+        CMSG_FIRSTHDR(&message) != NULL)
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+    return fd;
+}
+
+/* The program under a reporting filter: its exit code is the errno that its
+ * attempt ends with. */
+static pid_t start_reporting(const char *what, int *listener)
+{
+    policy reporting = {.report = true};
+    struct copy copy = build(&reporting, PLAIN);
+    char *const argv[] = {(char *)self, (char *)what, NULL};
+    int pair[2];
+
+    if (noe_fd_socketpair(pair) != 0)
+        return -1;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        int fd = load(&copy, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+        if (fd < 0 || send_fd(pair[1], fd) != 0)
+            _exit(255);
+        syscall(SYS_execve, self, argv, NULL, PASSWORD[0], PASSWORD[1],
+                PASSWORD[2]);
+        _exit(254);
+    }
+    *listener = receive_fd(pair[0]);
+    noe_fd_close(&pair[0]);
+    noe_fd_close(&pair[1]);
+    return pid;
+}
+
+/* Answers one attempt with EPERM; the number of the call, or -1. */
+static int hear(int listener)
+{
+    struct seccomp_notif heard = {.id = 0};
+    struct pollfd ready = {listener, POLLIN, 0};
+
+    if (poll(&ready, 1, 10000) != 1 ||
+        ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &heard) != 0)
+        return -1;
+    struct seccomp_notif_resp answer = {.id = heard.id, .error = -EPERM};
+    if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) != 0)
+        return -1;
+    return heard.data.nr;
+}
+
+static int exit_code(pid_t pid)
+{
+    int status = 0;
+
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_report(void)
+{
+    static const struct {
+        const char *what;
+        int number;
+    } attempts[] = {
+        {"fork", SYS_clone}, {"exec", SYS_execve}, {"execveat", SYS_execveat}};
+    int listener = -1;
+
+    for (size_t i = 0; i < COUNT(attempts); i++) {
+        pid_t pid = start_reporting(attempts[i].what, &listener);
+        ok(hear(listener) == attempts[i].number, "an attempt is reported");
+        ok(exit_code(pid) == EPERM, "and fails as the listener says");
+        noe_fd_close(&listener);
+    }
+    pid_t pid = start_reporting("fork", &listener);
+    noe_fd_close(&listener);
+    ok(exit_code(pid) == ENOSYS, "when nobody listens, it fails as well");
+}
+
+/*
+ * The kernel asks the newest of several filters that want to report. A program
+ * must not become its own listener when ours has gone, and let itself pass.
+ */
+static void test_own_listener(void)
+{
+    int listener = -1;
+    pid_t pid = start_reporting("listen", &listener);
+
+    noe_fd_close(&listener);
+    ok(exit_code(pid) == EPERM, "no listener of the program's own");
+}
+
+/* What this program does when start_reporting runs it. */
+static int attempt_main(const char *what)
+{
+    struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {1, code};
+
+    if (strcmp(what, "fork") == 0)
+        return try_fork(NULL);
+    if (strcmp(what, "exec") == 0)
+        return try_exec(true_path());
+    if (strcmp(what, "execveat") == 0)
+        return try_exec_at(true_path());
+    /* It may still filter itself, but not listen. */
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+        return 253;
+    while (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                   SECCOMP_FILTER_FLAG_NEW_LISTENER, &program) < 0)
+        if (errno != EBUSY) /* ours is not yet closed */
+            return errno;
+    return 0;
+}
+
+/* -------------------------------------------------------------------- build */
+
+static int open_descriptors(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) != -1;
+    return count;
+}
+
+static void test_build(void)
+{
+    int before = open_descriptors();
+    size_t largest = 0;
+    int built = 0;
+
+    for (unsigned bits = 0; bits < 32; bits++) {
+        policy wanted = {.network = bits & 1,
+                         .private_network = bits & 2,
+                         .private_ipc = bits & 4,
+                         .processes = bits & 8,
+                         .report = bits & 16};
+        struct noe_filter filter;
+        built += noe_seccomp_build(&wanted, &filter, &err) == 0;
+        largest = filter.count > largest ? filter.count : largest;
+        noe_filter_free(&filter);
+        noe_filter_free(&filter);
+    }
+    ok(built == 32, "every policy has a filter");
+    ok(largest < 300, "of a size that loads fast");
+    ok(open_descriptors() == before, "no descriptor is left");
+}
+
+/* What libseccomp does on a kernel before 5.0. */
+static void test_without_listeners(void)
+{
+    policy reporting = {.report = true};
+    struct noe_filter filter;
+    unsigned level = seccomp_api_get();
+
+    seccomp_api_set(3);
+    ok(noe_seccomp_build(&reporting, &filter, &err) == -1 &&
+           err.code == ENOTSUP && err.message[0] != '\0',
+       "says that a kernel cannot report");
+    ok(filter.code == NULL && filter.count == 0, "and leaves no filter");
+    ok(noe_seccomp_build(&STRICT, &filter, &err) == 0, "where it can refuse");
+    noe_filter_free(&filter);
+    seccomp_api_set(level);
+}
+
+int main(int argc, char **argv)
+{
+    /* Not return: a leak checker would start a process. */
+    if (argc == 2)
+        _exit(attempt_main(argv[1]));
+    self = "/proc/self/exe";
+    test_build();
+    test_without_listeners();
+    test_single_calls();
+    test_namespaces();
+    test_families();
+    test_types();
+    test_32_bit();
+    test_processes();
+    test_no_processes();
+    test_wrong_passwords();
+    test_password();
+    test_report();
+    test_own_listener();
+    return plan_done();
+}

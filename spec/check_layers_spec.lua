@@ -1,0 +1,94 @@
+-- SPDX-License-Identifier: MIT
+local helper = require "spec.helper"
+
+-- The check, over a tree that has only these files.
+local function check(files)
+  local root = helper.tmpdir()
+  for _, directory in ipairs { "src", "include", "lua/noether" } do
+    helper.write(root .. "/" .. directory .. "/.keep", "")
+  end
+  for path, text in pairs(files) do helper.write(root .. "/" .. path, text) end
+  return helper.shell(("cd %s && %s tools/check-layers.lua %s"):format(
+    helper.quote(helper.root), helper.quote(helper.lua), root))
+end
+
+local ALLOWED = {
+  ["src/core/a.c"] = '#include "a.h"\n#include <lualike.h>\n#include "../jail/protocol.h"\n',
+  ["src/core/a.h"] = '#include "noether.h"\n',
+  ["src/core/uapi.h"] = "",
+  ["src/jail/protocol.h"] = "",
+  ["src/jail/main.c"] = '#include "protocol.h"\n#include "../core/uapi.h"\n',
+  ["src/binding/a.c"] = '#include <lua.h>\n#include "core/a.h"\n#include "noether.h"\n',
+  ["src/main.c"] = "#include <lauxlib.h>\n",
+  ["include/noether.h"] = "#include <stddef.h>\n",
+  ["lua/noether/init.lua"] = 'local executor = require "noether.executor"\n',
+  ["lua/noether/executor.lua"] = 'require("noether.sys")\nrequire"noether.task"\n',
+  ["lua/noether/task.lua"] = 'require "noether.error"\n',
+  ["lua/noether/error.lua"] = "-- require 'noether.sys' would be wrong\n",
+  ["lua/noether/sys.lua"] = "require 'noether.core'\nrequire 'noether.compat'\n",
+  ["lua/noether/json.lua"] = 'require "cjson"\n',
+  ["lua/noether/compat.lua"] = "return {}\n",
+  ["lua/noether/policy/pip.lua"] = 'require "lpeg"\nlocal js = [[\nrequire("fs")\n]]\n',
+}
+
+local REFUSED = {
+  { "a core file that sees Lua", "src/core/b.c", "#include <lua.h>\n" },
+  { "a core file that sees a binding", "src/core/b.c", '#include "../binding/b.h"\n',
+    ["src/binding/b.h"] = "" },
+  { "a jail file that sees a binding", "src/jail/b.c", '#include "binding/b.h"\n',
+    ["src/binding/b.h"] = "" },
+  { "a jail file that sees the core", "src/jail/b.c", '#include "../core/a.h"\n' },
+  { "a binding that sees the jail", "src/binding/b.c", '#include "jail/protocol.h"\n' },
+  { "an installed header that sees another", "include/b.h", '#include "core/a.h"\n' },
+  { "a C file without a place", "src/b.c", "\n" },
+  { "a module that requires the one above", "lua/noether/store.lua",
+    "\n\nrequire 'noether.executor'", line = 3 },
+  { "a module that requires the core past its doors", "lua/noether/cache.lua",
+    "require 'noether.core'" },
+  { "a policy that requires a leaf", "lua/noether/policy/errors.lua",
+    "local e = require 'noether.error'" },
+  { "a policy that requires another policy", "lua/noether/policy/languages/python.lua",
+    "require 'noether.policy.pip'" },
+  { "a leaf that requires a leaf", "lua/noether/effects.lua", "require 'noether.error'" },
+  { "lpeg outside of the policies", "lua/noether/store.lua", "require 'lpeg'" },
+  { "cjson past the json module", "lua/noether/store.lua", "require 'cjson'" },
+  { "a library that the project does not use", "lua/noether/store.lua", "require 'socket'" },
+  { "a module without a layer", "lua/noether/other.lua", "return {}" },
+  { "a module that requires the whole", "lua/noether/store.lua", "require 'noether'" },
+  { "a circle", "lua/noether/store.lua", "require 'noether.cache'", line = "lua/noether:1:",
+    ["lua/noether/cache.lua"] = "require 'noether.store'" },
+}
+
+local function with_allowed(files)
+  local all = {}
+  for path, text in pairs(ALLOWED) do all[path] = text end
+  for path, text in pairs(files) do all[path] = text end
+  return all
+end
+
+describe("check-layers", function()
+  it("accepts this project", function()
+    local output, code = helper.shell(("cd %s && %s tools/check-layers.lua ."):format(
+      helper.quote(helper.root), helper.quote(helper.lua)))
+    assert.same({ "", 0 }, { output, code })
+  end)
+
+  it("accepts what points down", function()
+    assert.same({ "", 0 }, { check(ALLOWED) })
+  end)
+
+  for _, case in ipairs(REFUSED) do
+    it("refuses " .. case[1], function()
+      local files = { [case[2]] = case[3] }
+      for path, text in pairs(case) do
+        if type(path) == "string" and path:find "/" then files[path] = text end
+      end
+      local output, code = check(with_allowed(files))
+      local place = case.line
+      if type(place) ~= "string" then place = ("%s:%d:"):format(case[2], place or 1) end
+      assert.equal(place, output:sub(1, #place))
+      assert.equal(1, select(2, output:gsub("\n", "")), output)
+      assert.equal(1, code)
+    end)
+  end
+end)

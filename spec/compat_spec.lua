@@ -1,0 +1,47 @@
+-- SPDX-License-Identifier: MIT
+local helper = require "spec.helper"
+local compat = require "noether.compat"
+
+describe("compat", function()
+  it("packs and unpacks with nils", function()
+    local packed = compat.pack(1, nil, nil)
+    assert.equal(3, packed.n)
+    assert.same({ 3, 1 }, { select("#", compat.unpack(packed, 1, 3)), (compat.unpack(packed)) })
+  end)
+
+  it("loads text with globals of its own, and no bytecode", function()
+    local env = { x = 3 }
+    assert.equal(3, compat.load_text("y = x; return x", "=chunk", env)())
+    assert.equal(3, env.y)
+    assert.equal(_G, compat.load_text("return _G", "=chunk")())
+    local chunk, message = compat.load_text("return +", "=chunk", env)
+    assert.is_nil(chunk)
+    assert.matches("^chunk:1:", message)
+    assert.is_nil(compat.load_text(string.dump(function() end), "=chunk", env))
+  end)
+
+  it("tells integers from floats", function()
+    assert.equal("integer", compat.math_type(3))
+    assert.equal("float", compat.math_type(3.5))
+    assert.is_nil(compat.math_type("3"))
+  end)
+
+  it("finds a module's file", function()
+    local dir = helper.tmpdir()
+    helper.write(dir .. "/a/b.lua", "")
+    local path = ("%s/none/?.lua;%s/?.lua"):format(dir, dir)
+    assert.equal(dir .. "/a/b.lua", compat.searchpath("a.b", path))
+    local found, tried = compat.searchpath("a.c", path)
+    assert.is_nil(found)
+    assert.matches("no file '" .. dir:gsub("%p", "%%%0") .. "/none/a/c.lua'", tried)
+  end)
+
+  it("collects tables with a finalizer", function()
+    local collected
+    local metatable = { __gc = function(object) collected = object.name end }
+    compat.set_handle_metatable({ name = "handle" }, metatable)
+    collectgarbage()
+    collectgarbage()
+    assert.equal("handle", collected)
+  end)
+end)

@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: MIT
+require "spec.helper"
+local config = require "noether.config"
+
+describe("config.read", function()
+  it("fills in the documented defaults", function()
+    local read = assert(config.read("executor", nil, {}))
+    for name, value in pairs{
+      timeout_secs = 30, setup_timeout_secs = 300, max_output_bytes = 10485760,
+      max_stderr_bytes = 65536, isolation = "auto", runtime = "auto", require_isolation = false,
+      allow_unpinned_pip = false, legacy_input = false, log_level = "info", policy_path = "",
+    } do
+      assert.equal(value, read[name], name)
+    end
+    assert.same({}, read.limits)
+    assert.same({}, read.env)
+    assert.is_nil(read.allowed)
+  end)
+
+  it("lets options beat the environment", function()
+    local environ = {
+      NOETHER_RUNTIME = "nix", NOETHER_LOG_LEVEL = "error", NOETHER_ALLOW_UNPINNED_PIP = "1",
+    }
+    local read = assert(config.read("executor", {}, environ))
+    assert.equal("nix", read.runtime)
+    assert.equal("error", read.log_level)
+    assert.is_true(read.allow_unpinned_pip)
+    read = assert(config.read("executor", {
+      runtime = "host", log_level = "warn", allow_unpinned_pip = false,
+    }, environ))
+    assert.equal("host", read.runtime)
+    assert.equal("warn", read.log_level)
+    assert.is_false(read.allow_unpinned_pip)
+  end)
+
+  it("lets the environment only tighten isolation", function()
+    local on = { NOETHER_REQUIRE_ISOLATION = "1" }
+    assert.is_true(config.read("executor", { require_isolation = false }, on).require_isolation)
+    local off = { NOETHER_REQUIRE_ISOLATION = "0" }
+    assert.is_true(config.read("executor", { require_isolation = true }, off).require_isolation)
+    assert.is_false(config.read("executor", {}, off).require_isolation)
+  end)
+
+  for value, expected in pairs{
+    ["1"] = true, ["true"] = true, yes = true, on = true, YES = true, On = true,
+    ["0"] = false, no = false, [""] = false, off = false, ["2"] = false,
+  } do
+    it(("takes '%s' in the environment for %s"):format(value, tostring(expected)), function()
+      assert.equal(expected, config.is_on(value))
+    end)
+  end
+
+  it("does not change the table it was given", function()
+    local opts = { limits = { memory_bytes = 1e6 }, allow_effects = { "Pure" } }
+    config.read("executor", opts, { NOETHER_RUNTIME = "host" })
+    assert.same({ limits = { memory_bytes = 1e6 }, allow_effects = { "Pure" } }, opts)
+  end)
+
+  it("logs all where the environment's level is none", function()
+    assert.equal("debug",
+      config.read("executor", {}, { NOETHER_LOG_LEVEL = "chatty" }).log_level)
+  end)
+end)
+
+describe("config.for_call", function()
+  local base = assert(config.read("executor", {
+    timeout_secs = 9, env = { A = "1", B = "1" }, limits = { memory_bytes = 1e6, processes = 5 },
+  }, {}))
+
+  it("puts the call's options in their places, one by one in limits and env", function()
+    local call = config.for_call("execute", {
+      max_output_bytes = 7, env = { B = "2" }, limits = { processes = 6 },
+    }, base)
+    assert.equal(9, call.timeout_secs)
+    assert.equal(7, call.max_output_bytes)
+    assert.same({ A = "1", B = "2" }, call.env)
+    assert.same({ memory_bytes = 1e6, processes = 6 }, call.limits)
+    assert.same({ A = "1", B = "1" }, base.env)
+  end)
+
+  it("is the executor's configuration where there are none", function()
+    assert.equal(base, config.for_call("execute", nil, base))
+  end)
+
+  it("refuses options that only an executor has", function()
+    assert.has_error(function() config.for_call("execute", { isolation = "none" }, base) end)
+  end)
+end)

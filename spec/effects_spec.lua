@@ -1,0 +1,112 @@
+-- SPDX-License-Identifier: MIT
+require "spec.helper"
+local effects = require "noether.effects"
+
+describe("effects.parse", function()
+  it("takes names, short tables and the wire form, and gives the wire form sorted", function()
+    local parsed = assert(effects.parse{
+      "Pure", { FsWrite = "/out" }, "Network", { effect = "FsRead", path = "/data" },
+      { Cost = 5 }, { Llm = "small" }, "Process", "Fallible", "NonDeterministic",
+    })
+    assert.same({
+      { effect = "Cost", cents = 5 }, { effect = "Fallible" },
+      { effect = "FsRead", path = "/data" }, { effect = "FsWrite", path = "/out" },
+      { effect = "Llm", model = "small" }, { effect = "Network" },
+      { effect = "NonDeterministic" }, { effect = "Process" }, { effect = "Pure" },
+    }, parsed.list)
+    assert.is_true(parsed.network)
+    assert.is_true(parsed.process)
+    assert.same({ "/data" }, parsed.reads)
+    assert.same({ "/out" }, parsed.writes)
+    assert.equal(5, parsed.cost)
+    assert.same({ "small" }, parsed.llm)
+  end)
+
+  it("reads its own wire form back", function()
+    local parsed = assert(effects.parse{ "Network", { FsRead = "/a" }, { Cost = 2.5 } })
+    assert.same(parsed, effects.parse(parsed.list))
+  end)
+
+  it("opens nothing for a list that declares nothing, and processes for no list at all", function()
+    local none = assert(effects.parse{})
+    assert.is_false(none.network)
+    assert.is_false(none.process)
+    assert.same({}, none.list)
+    local unknown = assert(effects.parse(nil))
+    assert.is_true(unknown.process)
+    assert.is_false(unknown.network)
+    assert.same({ { effect = "Unknown" } }, unknown.list)
+  end)
+
+  it("gives one order and one entry whatever the order and number of entries", function()
+    local a = assert(effects.parse{ "Pure", "Network", { FsRead = "/a//b/" } })
+    local b = assert(effects.parse{ { FsRead = "/a/b" }, "Network", "Pure", "Network" })
+    assert.same(a, b)
+  end)
+
+  local refused = {
+    { { "Netwrok" }, "unknown effect 'Netwrok'" },
+    { "Pure", "expected a list, got a string" },
+    { { FsRead = "/a" }, "write { { FsRead = ... } }" },
+    { { "Pure", nil, "Network" }, "without holes" },
+    { { { FsRead = "a" } }, "FsRead: expected an absolute path" },
+    { { { FsRead = "/a/../b" } }, "without '.' and '..'" },
+    { { { FsRead = "/" } }, "below '/'" },
+    { { { FsWrite = "/proc/self" } }, "outside /proc" },
+    { { { FsWrite = "/sys" } }, "outside /sys" },
+    { { { FsRead = "/dev/sda" } }, "outside /dev" },
+    { { { FsRead = "/a\0b" } }, "without NUL" },
+    { { { FsRead = 3 } }, "FsRead: expected a path" },
+    { { { effect = "FsRead" } }, "FsRead: expected a path" },
+    { { { effect = "FsRead", path = "/a", mode = "x" } }, "no field 'mode'" },
+    { { { FsRead = "/a", FsWrite = "/b" } }, "one { Name = value }" },
+    { { { Cost = -1 } }, "Cost: expected a number of cents" },
+    { { { Cost = 0 / 0 } }, "Cost: expected a number of cents" },
+    { { { Cost = math.huge } }, "Cost: expected a number of cents" },
+    { { { Llm = "" } }, "Llm: expected the name" },
+    { { { Network = { "host:443" } } }, "reserved" },
+    { { { Pure = true } }, "Pure carries no value" },
+    { { {} }, "one { Name = value }" },
+    { { 7 }, "unknown effect '7'" },
+  }
+  for _, case in ipairs(refused) do
+    it("refuses with: " .. case[2], function()
+      local parsed, reason = effects.parse(case[1])
+      assert.is_nil(parsed)
+      assert.truthy(reason:find(case[2], 1, true), reason)
+    end)
+  end
+
+  it("does not change the list it was given", function()
+    local list = { "Pure", { FsRead = "/a/" } }
+    effects.parse(list)
+    assert.same({ "Pure", { FsRead = "/a/" } }, list)
+  end)
+end)
+
+describe("effects.allows", function()
+  local cases = {
+    { {}, { "Pure", "Fallible", "NonDeterministic" } },
+    { {}, { "Network" }, "Network" },
+    { { "Network" }, { "Network" } },
+    { {}, { "Process" }, "Process" },
+    { {}, nil, "Unknown" },
+    { { "Process" }, nil },
+    { { { FsRead = "/data" } }, { { FsRead = "/data/a" } } },
+    { { { FsRead = "/data" } }, { { FsRead = "/database" } }, "FsRead(/database)" },
+    { { { FsRead = "/data" } }, { { FsWrite = "/data" } }, "FsWrite(/data)" },
+    { { { FsWrite = "/data" } }, { { FsRead = "/data" } } },
+    { { { Cost = 10 } }, { { Cost = 10 } } },
+    { { { Cost = 10 } }, { { Cost = 6 }, { Cost = 5 } }, "Cost(5)" },
+    { {}, { { Cost = 1 } }, "Cost(1)" },
+    { { { Llm = "a" } }, { { Llm = "a" } } },
+    { { { Llm = "a" } }, { { Llm = "b" } }, "Llm(b)" },
+  }
+  for index, case in ipairs(cases) do
+    it(("case %d: %s"):format(index, case[3] and "refuses " .. case[3] or "allows"), function()
+      local ok, effect = effects.allows(effects.parse(case[1]), effects.parse(case[2]))
+      assert.equal(case[3], effect)
+      assert.equal(case[3] == nil and true or nil, ok)
+    end)
+  end
+end)

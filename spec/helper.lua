@@ -1,0 +1,269 @@
+-- SPDX-License-Identifier: MIT
+--- What every spec begins with: `local helper = require "spec.helper"`.
+--
+-- Loading it puts a check around each test: whatever file descriptor, child
+-- process, temporary file or working directory a test leaves behind fails the
+-- run, with the test's name.
+
+local busted = require "busted"
+local lfs = require "lfs"
+local system = require "system"
+local core = require "noether.core"
+local support = require "spec.support"
+
+local M = {}
+
+--- Absolute path of the project (or of the copy of it that is tested).
+M.root = lfs.currentdir()
+
+--- Absolute path of the interpreter that runs the specs.
+M.lua = os.getenv "SPEC_LUA"
+if M.lua and M.lua:sub(1, 1) ~= "/" then M.lua = M.root .. "/" .. M.lua end
+
+--- True if sanitizers are built in: memory and time are then not what they are.
+M.sanitized = os.getenv "SPEC_SANITIZED" == "1"
+
+--- Reads a whole file, /proc included. Raises if it cannot.
+-- @tparam string path
+-- @treturn string
+function M.read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+--- Writes a file, making the directories that it needs. Raises if it cannot.
+-- @tparam string path absolute
+-- @tparam string text
+-- @treturn string path
+function M.write(path, text)
+  for position in path:gmatch "()/" do
+    if position > 1 then lfs.mkdir(path:sub(1, position - 1)) end
+  end
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+  return path
+end
+
+--- Names in a directory, sorted, without "." and "..".
+-- @tparam string path
+-- @treturn {string,...}
+function M.list(path)
+  local names = {}
+  for name in lfs.dir(path) do
+    if name ~= "." and name ~= ".." then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Removes a file or a whole directory; links are not followed.
+-- @tparam string path
+function M.remove(path)
+  if lfs.symlinkattributes(path, "mode") == "directory" then
+    for _, name in ipairs(M.list(path)) do M.remove(path .. "/" .. name) end
+  end
+  os.remove(path)
+end
+
+local own_directories = {}
+local directories_made = 0
+local temporary = assert(os.getenv "TMPDIR", "run the specs by `make spec`: TMPDIR is not set")
+
+--- A new empty directory, removed when the test (or, made outside of one, its
+-- file) is over.
+-- @treturn string absolute path
+function M.tmpdir()
+  directories_made = directories_made + 1
+  local path = ("%s/spec-%d"):format(temporary, directories_made)
+  assert(lfs.mkdir(path))
+  own_directories[#own_directories + 1] = path
+  return path
+end
+
+local function remove_own_directories(keep)
+  for i = #own_directories, keep + 1, -1 do
+    M.remove(own_directories[i])
+    own_directories[i] = nil
+  end
+end
+
+--- True if the specs run as root.
+-- @treturn boolean
+function M.is_root()
+  return M.read("/proc/self/status"):match "\nUid:%s+%d+%s+(%d+)" == "0"
+end
+
+--- Calls `fn` until it returns something true, or the time is over. The way to
+-- wait for what happens in another process.
+-- @tparam function fn
+-- @tparam[opt=5] number secs
+-- @return what `fn` returned last
+function M.poll(fn, secs)
+  local deadline = system.monotime() + (secs or 5)
+  local value = fn()
+  while not value and system.monotime() < deadline do
+    system.sleep(0.005)
+    value = fn()
+  end
+  return value
+end
+
+--- Calls `fn` with environment variables set, really, and puts them back.
+-- @tparam {[string]=string|false} variables false takes one away
+-- @tparam function fn
+-- @return what `fn` returns
+function M.with_env(variables, fn)
+  local before = {}
+  for name, value in pairs(variables) do
+    before[name] = os.getenv(name) or false
+    support.setenv(name, value or nil)
+  end
+  local results = table.pack(pcall(fn))
+  for name, value in pairs(before) do support.setenv(name, value or nil) end
+  if not results[1] then error(results[2], 0) end
+  return table.unpack(results, 2, results.n)
+end
+
+--- A word that /bin/sh takes as it is.
+-- @tparam string text
+-- @treturn string
+function M.quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- Runs a shell command to its end.
+-- @tparam string command
+-- @treturn string what it wrote, both streams
+-- @treturn number exit code, or 128 and the signal
+function M.shell(command)
+  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1 </dev/null", "r"))
+  local output = pipe:read "a"
+  local _, how, code = pipe:close()
+  return output, how == "signal" and 128 + code or code
+end
+
+-- The supervisor's program, which the core opens once and then keeps.
+local function is_jail_image(target)
+  return target:match "^/memfd:noether%-jail" ~= nil
+end
+
+-- "pipe:[4711]" by descriptor. Left out are the first of the jail's image and,
+-- since it is closed when it is looked at, the one that lists them.
+local function descriptors()
+  local found, image_seen = {}, false
+  for _, name in ipairs(M.list "/proc/self/fd") do
+    local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
+    if target and is_jail_image(target) and not image_seen then
+      image_seen = true
+    else
+      found[name] = target
+    end
+  end
+  return found
+end
+
+local function status_of(pid)
+  local file = io.open("/proc/" .. pid .. "/status")
+  if not file then return "" end
+  local text = file:read "a" or ""
+  file:close()
+  return text
+end
+
+-- "sleep (Z)" by pid.
+local function children()
+  local found = {}
+  if not support.has_children() then return found end
+  local own = status_of("self"):match "\nPid:%s+(%d+)"
+  for _, pid in ipairs(M.list "/proc") do
+    local status = pid:match "^%d+$" and status_of(pid) or ""
+    if status:match "\nPPid:%s+(%d+)" == own then
+      found[pid] = ("%s (%s)"):format(status:match "Name:%s+(%S*)", status:match "State:%s+(%S)")
+    end
+  end
+  return found
+end
+
+local function temporary_files()
+  local found = {}
+  for _, name in ipairs(M.list(temporary)) do
+    found[name] = lfs.symlinkattributes(temporary .. "/" .. name, "mode")
+  end
+  return found
+end
+
+local function snapshot()
+  return {
+    ["file descriptor"] = descriptors(),
+    ["child process"] = children(),
+    ["temporary file"] = temporary_files(),
+    ["working directory"] = { cwd = lfs.currentdir() },
+  }
+end
+
+--- What is in `after` and was not, or was another, in `before`.
+-- @treturn {string,...} "file descriptor 7 (pipe:[4711])"
+function M.differences(before, after)
+  local found = {}
+  for what, things in pairs(after) do
+    for name, value in pairs(things) do
+      if before[what][name] ~= value then
+        found[#found + 1] = ("%s %s (%s)"):format(what, name, value)
+      end
+    end
+  end
+  table.sort(found)
+  return found
+end
+
+local function collect()
+  collectgarbage()
+  collectgarbage()
+  if core.reap then core.reap() end
+end
+
+local name_of_test
+local baseline
+local directories_before
+
+local function before_test()
+  collect()
+  baseline = snapshot()
+  directories_before = #own_directories
+end
+
+-- A handle that was collected kills its process, which takes a moment to end;
+-- nothing else goes by itself.
+local function after_test()
+  local left
+  collect()
+  remove_own_directories(directories_before)
+  M.poll(function()
+    if core.reap then core.reap() end
+    left = M.differences(baseline, snapshot())
+    return #left == 0 or not support.has_children()
+  end, 2)
+  if #left > 0 then
+    lfs.chdir(M.root)
+    error(("%s left behind: %s"):format(name_of_test, table.concat(left, ", ")), 0)
+  end
+end
+
+busted.subscribe({ "test", "start" }, function(test)
+  local trace = test.trace or {}
+  name_of_test = ("'%s' (%s:%s)"):format(test.name, trace.short_src, trace.currentline)
+  return nil, true
+end)
+
+busted.subscribe({ "file", "end" }, function()
+  remove_own_directories(0)
+  return nil, true
+end)
+
+busted.before_each(before_test)
+busted.after_each(after_test)
+
+return M

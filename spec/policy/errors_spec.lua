@@ -1,0 +1,374 @@
+-- SPDX-License-Identifier: MIT
+require "spec.helper"
+local catalogue = require "noether.error"
+local errors = require "noether.policy.errors"
+
+local function classify(source, stderr, more)
+  local facts = { source = source, stderr = stderr, exit_code = 1, reason = "exit" }
+  for name, value in pairs(more or {}) do
+    facts[name] = value
+  end
+  return errors.classify(facts)
+end
+
+local function holds(text, part)
+  assert.truthy(text and text:find(part, 1, true), ("'%s'\n  lacks '%s'"):format(text, part))
+end
+
+describe("errors.first_line", function()
+  local cases = {
+    { "", "" }, { " \n\t\n", "" }, { "a", "a" }, { "\n\n  a b \nc", "a b" }, { "a\r\nb", "a" },
+    { "\27[31mred\0", "\\x1b[31mred\\x00" },
+  }
+  for _, case in ipairs(cases) do
+    it(("of %q is %q"):format(case[1], case[2]), function()
+      assert.equal(case[2], errors.first_line(case[1]))
+    end)
+  end
+
+  it("is bounded", function()
+    assert.is_true(#errors.first_line(("x"):rep(1e6)) < 500)
+  end)
+end)
+
+describe("errors.excerpt", function()
+  it("is one line, trimmed, with control bytes escaped", function()
+    assert.equal("a\\nb\\tc\\x7f", errors.excerpt("  a\nb\tc\127\n\n"))
+    assert.equal("", errors.excerpt(" \n"))
+  end)
+
+  it("keeps both ends of what is too long, and cuts no character in two", function()
+    assert.equal("aa ... zz", errors.excerpt("aa" .. ("x"):rep(100) .. "zz", 4))
+    for max = 10, 30 do
+      local text = errors.excerpt(("é😀"):rep(100), max)
+      assert.is_true(catalogue.is_utf8(text), text)
+      assert.is_true(#text <= max + 5)
+    end
+    assert.equal("x" .. ("é"):rep(3), errors.excerpt("x" .. ("é"):rep(3), 7))
+  end)
+
+  it("needs little time for much text", function()
+    local before = os.clock()
+    errors.excerpt((" "):rep(1e6) .. "x" .. (" "):rep(1e6))
+    errors.first_line(("\n "):rep(1e6))
+    assert.is_true(os.clock() - before < 2)
+  end)
+end)
+
+describe("a stage's failure", function()
+  local function reported(report, more)
+    local facts = { answer = { error = report } }
+    for name, value in pairs(more or {}) do
+      facts[name] = value
+    end
+    return classify("stage", (more or {}).stderr or "noise", facts)
+  end
+
+  it("is told by its wrapper's answer, whatever it printed", function()
+    local kind, message = reported({ type = "ValueError", message = "bad", line = 3 },
+      { stderr = "No space left on device\nerror: flake" })
+    assert.equal("stage_failed", kind)
+    assert.equal("ValueError: bad (line 3)", message)
+  end)
+
+  local cases = {
+    { { type = "KeyError", message = "'k'" }, "KeyError: 'k'" },
+    { { type = "KeyboardInterrupt", message = "", line = 1 }, "KeyboardInterrupt (line 1)" },
+    { { type = "E", message = "a\n\27[31mb", line = 2 }, "E: a\\n\\x1b[31mb (line 2)" },
+    { { type = "E", message = "m", line = 2.0 }, "E: m (line 2)" },
+    { { type = "E", message = "m", line = "2" }, "E: m" },
+    { { type = "E", message = "m", line = -1 }, "E: m" },
+    { { type = "E", message = "m", line = 2.5 }, "E: m" },
+    { { type = "E", message = 5 }, "E" },
+    { { type = "E" }, "E" },
+  }
+  for _, case in ipairs(cases) do
+    it("reads " .. case[2], function()
+      local kind, message = reported(case[1])
+      assert.equal("stage_failed", kind)
+      assert.equal(case[2], message)
+    end)
+  end
+
+  it("has a bounded message", function()
+    local _, message = reported{ type = ("T"):rep(1e5), message = ("m"):rep(1e6), line = 1 }
+    assert.is_true(#message < 700)
+  end)
+
+  it("takes no answer for a report that is none", function()
+    for _, answer in ipairs{ "text", 5, true, {}, { error = "x" }, { error = {} },
+      { error = { type = 1 } } } do
+      local _, message = classify("stage", "said", { answer = answer })
+      assert.equal("stage error (exit 1): said", message)
+    end
+  end)
+
+  it("has the place and words of a shell that tells them on standard error alone", function()
+    local report = { type = "ExitStatus", message = "'echo \"$x\"' ended the stage with status 1" }
+    local stderr = "a\n/stage/stage.sh: line 1: first\n"
+      .. "/stage/stage.sh: line 2: x: unbound variable\n"
+    local _, message = reported(report, { stderr = stderr })
+    assert.equal("ExitStatus: 'echo \"$x\"' ended the stage with status 1: x: unbound variable"
+      .. " (line 2)", message)
+    report.line = 7
+    _, message = reported(report, { stderr = stderr })
+    assert.equal("ExitStatus: 'echo \"$x\"' ended the stage with status 1 (line 7)", message)
+  end)
+
+  it("is an exit without output, or with its standard error", function()
+    local kind, message = classify("stage", "", { exit_code = 3 })
+    assert.equal("stage_failed", kind)
+    assert.equal("stage exited without output (exit 3)", message)
+    kind, message = classify("stage", "  \n", { exit_code = 3 })
+    assert.equal("stage_failed", kind)
+    assert.equal("stage exited without output (exit 3)", message)
+    kind, message = classify("stage", "oh\nno\n", { exit_code = 3 })
+    assert.equal("stage_failed", kind)
+    assert.equal("stage error (exit 3): oh\\nno", message)
+  end)
+
+  it("is a signal, with what it often means", function()
+    local kind, message, hint = classify("stage", "", { signal = "SIGSEGV", reason = "signal" })
+    assert.equal("stage_failed", kind)
+    assert.equal("the stage was ended by SIGSEGV", message)
+    holds(hint, "crashed")
+    local _, _, none = classify("stage", "", { signal = "SIGUSR1", reason = "signal" })
+    assert.is_nil(none)
+  end)
+
+  it("is never a fault of the machine, whatever the stage writes", function()
+    local texts = {
+      "error: cannot connect to nix daemon", "error: flake", "error: downloading",
+      "No space left on device", "nix: command not found", "No such file or directory",
+      "bwrap: No permissions to create new namespace", "ERROR: No matching distribution",
+    }
+    for _, text in ipairs(texts) do
+      assert.equal("stage_failed", (classify("stage", text)))
+      local kind, message = reported{ type = text, message = text }
+      assert.equal("stage_failed", kind)
+      holds(message, text)
+    end
+  end)
+
+  local hints = {
+    { "ModuleNotFoundError", "No module named 'numpy'", "# requires: name==version" },
+    { "MissingExecute", "the code defines no function named execute", "function execute" },
+    { "gaierror", "[Errno -3] Temporary failure in name resolution", "Network effect" },
+    { "OSError", "[Errno 101] Network is unreachable", "Network effect" },
+    { "OSError", "[Errno 30] Read-only file system: '/x'", "FsWrite" },
+    { "MemoryError", "", "memory_bytes" },
+    { "ValueError", "bad", nil },
+  }
+  for _, case in ipairs(hints) do
+    it(("of type %s has %s"):format(case[1], case[3] and "a hint" or "none"), function()
+      local _, _, hint = reported{ type = case[1], message = case[2] }
+      if case[3] then holds(hint, case[3]) else assert.is_nil(hint) end
+    end)
+  end
+end)
+
+describe("nix's failure", function()
+  local SOCKET = "error: cannot connect to socket at '/nix/var/nix/daemon-socket/socket': "
+  local SQL = "error: executing SQLite statement 'pragma synchronous = normal': "
+  local PYTHON = "error: flake 'flake:nixpkgs' does not provide attribute 'apps.x86_64.pyton3'"
+  -- stderr, kind, what the message holds, what the hint holds
+  local cases = {
+    { SOCKET .. "No such file or directory", "runtime_unavailable", "daemon is not running",
+      "systemctl start nix-daemon" },
+    { SOCKET .. "Connection refused", "runtime_unavailable", "daemon is not running",
+      "nix daemon" },
+    { "error: cannot connect to nix daemon", "runtime_unavailable", "daemon is not running" },
+    { "Cannot connect to the Nix daemon", "runtime_unavailable", "daemon is not running" },
+    { "error: unexpected end-of-file", "runtime_unavailable", "daemon went away" },
+    { "error: cannot open connection to remote store 'daemon': error: writing to file: Broken pipe",
+      "runtime_unavailable", "daemon refused", "allowed-users" },
+    { "error: could not set permissions on '/nix/var/nix/profiles/per-user' to 755: "
+      .. "Operation not permitted", "runtime_unavailable", "may not use /nix", "NIX_STORE_DIR" },
+    { "error: creating directory '/nix': Permission denied", "runtime_unavailable",
+      "may not use /nix" },
+    { "error: experimental Nix feature 'nix-command' is disabled; use"
+      .. " '--extra-experimental-features nix-command' to override", "runtime_unavailable",
+      "switched off",
+      "experimental-features = nix-command flakes" },
+    { "warning: the group 'nixbld' specified in 'build-users-group' does not exist\n"
+      .. "error: the group 'nixbld' specified in 'build-users-group' does not exist",
+      "runtime_unavailable", "no users to build as", "build-users-group" },
+    { "error: cannot find flake 'flake:nosuchflake' in the flake registries", "runtime_unavailable",
+      "could not use the flake" },
+    { "error: flake 'x' has no outputs", "runtime_unavailable", "could not use the flake" },
+    { "error: getting flake 'x'", "runtime_unavailable", "could not use the flake" },
+    { "error: getting status of '': No such file or directory", "runtime_unavailable", "flake" },
+    { "error: getting status of '/nix/store/H-source/flake.nix': No such file or directory",
+      "runtime_unavailable", "flake" },
+    { "path '' does not contain a 'flake.nix', searching up\n"
+      .. "error: could not find a flake.nix file", "runtime_unavailable",
+      "flake (error: could not find" },
+    { "error: syntax error, unexpected end of file", "runtime_unavailable", "flake" },
+    { PYTHON .. "\n       Did you mean python3?", "runtime_unavailable", "no such package",
+      "did you mean python3?" },
+    { PYTHON, "runtime_unavailable", "no such package", "reference" },
+    { "error: attribute 'nosuch' missing", "packages_failed", "no such package", "known" },
+    { "error: undefined variable 'nosuch'", "packages_failed", "no such package" },
+    { "error: cannot look up '<nixpkgs>' in pure evaluation mode (use '--impure' to override)",
+      "runtime_unavailable", "flake" },
+    { "error: cannot call 'getFlake' on unlocked flake reference 'nixpkgs', at (string):1:2",
+      "runtime_unavailable", "flake" },
+    { "error: flake output attribute 'legacyPackages.x' is not a derivation", "runtime_unavailable",
+      "flake" },
+    { "building '/nix/store/H-x.drv'...\nerror: builder for '/nix/store/H-x.drv' failed with exit"
+      .. " code 3;", "packages_failed", "could not build", "nix log" },
+    { "error: 1 dependencies of derivation '/nix/store/H.drv' failed to build", "packages_failed",
+      "could not build" },
+    { "error: building of '/nix/store/H.drv!out' from .drv file timed out after 2 seconds",
+      "setup_timed_out", "took too long", "setup_timeout_secs" },
+    { "error: interrupted by the user", "runtime_unavailable", "interrupted" },
+    { "error: unable to execute '/nix/store/H/bin/no-main': No such file or directory",
+      "runtime_unavailable", "no such program" },
+    { "this derivation will be built:\n  /nix/store/H.drv\nerror: path '/nix/store/H' is not valid",
+      "runtime_unavailable", "not in the nix store yet", "warm" },
+    { "warning: error: unable to download 'URL': Couldn't resolve host name (6); retrying\n"
+      .. "error: unable to download 'URL': Couldn't resolve host name (6)", "runtime_unavailable",
+      "failed to fetch", "network" },
+    { "warning: you don't have Internet access; disabling some network-dependent features\n"
+      .. "error: unable to download 'URL'", "runtime_unavailable", "failed to fetch" },
+    { "error: downloading 'x'", "runtime_unavailable", "failed to fetch" },
+    { "error: fetching 'x'", "runtime_unavailable", "failed to fetch" },
+    { "fatal: unable to access 'https://x': Could not resolve host: x\n"
+      .. "error: program 'git' failed with exit code 128", "runtime_unavailable",
+      "failed to fetch" },
+    { "error: writing to file: No space left on device", "runtime_unavailable", "store is full",
+      "nix-collect-garbage -d" },
+    { "error: builder for 'x' failed with exit code 2;\n       > tar: x: No space left on device\n"
+      .. "       note: build failure may have been caused by lack of free disk space",
+      "runtime_unavailable", "store is full", "nix-collect-garbage -d" },
+    { "out of disk space", "runtime_unavailable", "store is full" },
+    { SQL .. "disk I/O error (in '/nix/var/nix/db/db.sqlite')", "runtime_unavailable",
+      "cannot write its database", "nix-collect-garbage" },
+    { SQL .. "file is not a database (in '/nix/var/nix/db/db.sqlite')", "runtime_unavailable",
+      "database is damaged" },
+    { "error: remounting /nix/store writable: Invalid argument", "runtime_unavailable",
+      "read-only" },
+    { "error: unrecognised flag '--print-out-paths'", "runtime_unavailable", "too old", "2.8" },
+    { "sh: 1: nix: not found", "runtime_unavailable", "is it installed" },
+    { "bash: nix: command not found", "runtime_unavailable", "is it installed" },
+    { "warning: x\nerror (ignored): error: executing SQLite statement '\nerror: something new",
+      "runtime_unavailable", "nix failed (exit 1): error: something new" },
+    { "", "runtime_unavailable", "nix failed (exit 1)" },
+  }
+  for _, case in ipairs(cases) do
+    it(("is named: %s"):format(case[1]:sub(1, 70):gsub("\n.*", "")), function()
+      local kind, message, hint = classify("nix", case[1])
+      assert.equal(case[2], kind)
+      holds(message, case[3])
+      if case[4] then holds(hint, case[4]) end
+      assert.falsy(message:find("%c"))
+    end)
+  end
+
+  it("tells its first line where it has no error line", function()
+    local _, message = classify("nix", "\n  odd \nmore")
+    assert.equal("nix failed (exit 1): odd", message)
+  end)
+
+  it("is a deadline where it was ended at one, and a signal where it was killed", function()
+    local kind, _, hint = classify("nix", "error: flake", {
+      reason = "timeout", signal = "SIGKILL",
+    })
+    assert.equal("setup_timed_out", kind)
+    holds(hint, "setup_timeout_secs")
+    local _, message = classify("nix", "", { reason = "signal", signal = "SIGKILL" })
+    assert.equal("nix failed (SIGKILL)", message)
+  end)
+end)
+
+describe("pip's failure", function()
+  local cases = {
+    { "ERROR: Could not find a version that satisfies the requirement x==9\n"
+      .. "ERROR: No matching distribution found for x==9", "packages_failed",
+      "(ERROR: No matching distribution found for x==9)", "only wheels" },
+    { "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError'\n"
+      .. "ERROR: Could not find a version that satisfies the requirement six==1.16.0",
+      "packages_failed", "cannot reach its index", "network" },
+    { "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
+      "packages_failed", "not the one that was pinned", "sha256" },
+    { "ERROR: In --require-hashes mode, all requirements must have their versions pinned",
+      "packages_failed", "has no hash" },
+    { "ERROR: ResolutionImpossible: for help visit", "packages_failed", "do not go together" },
+    { "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+      "packages_failed", "disk is full" },
+    { "/usr/bin/python3: No module named pip", "packages_failed", "virtual environments",
+      "python3-venv" },
+    { "ERROR: Invalid requirement: 'x y'", "package_rejected", "does not take" },
+    { "ERROR: something new", "packages_failed", "pip failed (exit 1): ERROR: something new" },
+  }
+  for _, case in ipairs(cases) do
+    it("is named: " .. case[1]:sub(1, 60), function()
+      local kind, message, hint = classify("pip", case[1])
+      assert.equal(case[2], kind)
+      holds(message, case[3])
+      if case[4] then holds(hint, case[4]) end
+    end)
+  end
+
+  it("is a deadline where it was ended at one", function()
+    assert.equal("setup_timed_out", (classify("pip", "", { reason = "timeout" })))
+  end)
+end)
+
+describe("a sandbox's failure", function()
+  local cases = {
+    { "bwrap: No permissions to create new namespace, likely because the kernel does not allow"
+      .. " non-privileged user namespaces.", "isolation_unavailable", "no user namespaces",
+      "max_user_namespaces" },
+    { "bwrap: Creating new namespace failed: Operation not permitted", "isolation_unavailable",
+      "no user namespaces" },
+    { "bwrap: setting up uid map: Permission denied", "isolation_unavailable",
+      "no user namespaces" },
+    { "bwrap: Can't find source path /nope: No such file or directory", "sandbox_failed",
+      "/nope", "effects" },
+    { "bwrap: Can't mount proc on /newroot/proc: Operation not permitted", "sandbox_failed",
+      "sandbox failed (exit 1): bwrap: Can't mount proc" },
+    { "", "sandbox_failed", "sandbox failed (exit 1)" },
+  }
+  for _, case in ipairs(cases) do
+    it("is named: " .. case[1]:sub(1, 60), function()
+      local kind, message, hint = classify("sandbox", case[1])
+      assert.equal(case[2], kind)
+      holds(message, case[3])
+      if case[4] then holds(hint, case[4]) end
+    end)
+  end
+end)
+
+describe("the host's failure", function()
+  it("is a runtime that cannot be had", function()
+    local kind, message = classify("host", "\nno such thing\n", { exit_code = 127 })
+    assert.equal("runtime_unavailable", kind)
+    assert.equal("host failed (exit 127): no such thing", message)
+  end)
+end)
+
+describe("every rule", function()
+  it("has a kind of the catalogue and a message", function()
+    local count = 0
+    for _, rules in pairs(errors.rules) do
+      for _, rule in ipairs(rules) do
+        count = count + 1
+        assert.truthy(catalogue.fault(rule.kind), rule.kind)
+        assert.is_true(#rule.find > 0 and #rule.message > 0)
+      end
+    end
+    assert.is_true(count > 25)
+  end)
+
+  it("leaves a message with what was said, in one bounded line, whatever it was", function()
+    for source in pairs(errors.rules) do
+      for _, text in ipairs{ ("\n"):rep(1e5), ("x"):rep(1e6), "\0\27[0m%s%d%", "error: %s %1" } do
+        local kind, message = classify(source, text)
+        assert.truthy(catalogue.fault(kind))
+        assert.is_true(#message < 1000)
+        assert.falsy(message:find("%c"))
+      end
+    end
+  end)
+end)

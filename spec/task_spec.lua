@@ -1,0 +1,232 @@
+-- SPDX-License-Identifier: MIT
+local helper = require "spec.helper"
+local errors = require "noether.error"
+local process = require "noether.process"
+local sys = require "noether.sys"
+local task = require "noether.task"
+
+-- A task that runs one shell command and gives its stdout.
+local function shell(command, opts)
+  return task.new(function(own)
+    own:enter("run")
+    local proc, err = own:launch({ "/bin/sh", "-c", command }, opts or {})
+    if not proc then return nil, err end
+    local result
+    result, err = own:await(proc)
+    proc:close()
+    if not result then return nil, err end
+    if result.reason == "cancelled" then
+      return nil, errors.new{ kind = "cancelled", message = "cancelled" }
+    end
+    return result.stdout
+  end, {})
+end
+
+describe("a task", function()
+  it("does nothing until it is stepped, and then goes through its states", function()
+    local began = false
+    local own <close> = task.new(function(t)
+      began = t:state()
+      t:enter("decode")
+      return "done"
+    end, {})
+    assert.is_false(began)
+    assert.equal("prepare", own:state())
+    assert.is_true(own:step())
+    assert.equal("prepare", began)
+    assert.equal("done", own:state())
+    assert.equal("done", (own:wait()))
+  end)
+
+  it("waits for processes without blocking whoever steps it", function()
+    local own <close> = shell("read x; echo $x", { stdin = "hello\n" })
+    local started = sys.clock()
+    own:step()
+    assert.is_true(sys.clock() - started < 1)
+    assert.equal("run", own:state())
+    local output, err, info = own:wait()
+    assert.is_nil(err)
+    assert.equal("hello\n", output)
+    assert.is_true(info.duration_secs > 0)
+    assert.is_true(info.phases.run > 0 and info.phases.prepare >= 0)
+  end)
+
+  it("runs several processes, one after the other, behind one descriptor", function()
+    local seen = {}
+    local own <close> = task.new(function(t)
+      local outputs = {}
+      for i = 1, 3 do
+        local proc = assert(t:launch({ "/bin/echo", tostring(i) }, {}))
+        seen[#seen + 1] = t:pollfd()
+        outputs[i] = t:await(proc).stdout
+        proc:close()
+      end
+      return table.concat(outputs)
+    end, {})
+    local fd = own:pollfd()
+    assert.equal("1\n2\n3\n", (own:wait()))
+    assert.same({ fd, fd, fd }, seen)
+    assert.equal(fd, own:pollfd())
+    assert.equal("r", own:events())
+    assert.equal(0, own:timeout())
+  end)
+
+  it("says pending when it is not over in time, and stays usable", function()
+    local own <close> = shell("sleep 0.3; echo late")
+    for _, secs in ipairs{ 0, 0.01 } do
+      local output, err = own:wait(secs)
+      assert.is_nil(output)
+      assert.equal("pending", err.kind)
+    end
+    assert.equal("late\n", (own:wait()))
+    assert.equal("late\n", (own:wait(0)))
+  end)
+
+  it("is cancelled with what it runs, as often as one likes", function()
+    local own <close> = shell("sleep 60")
+    own:step()
+    local started = sys.clock()
+    assert.is_true(own:cancel())
+    assert.is_true(own:cancel())
+    local output, err = own:wait()
+    assert.is_nil(output)
+    assert.equal("cancelled", err.kind)
+    assert.is_true(sys.clock() - started < 5)
+    assert.is_true(own:cancel())
+  end)
+
+  it("keeps its outcome when it is cancelled too late", function()
+    local own <close> = shell("echo x")
+    assert.equal("x\n", (own:wait()))
+    own:cancel()
+    assert.equal("x\n", (own:wait()))
+  end)
+
+  it("is cancelled between two processes as well", function()
+    local own <close> = task.new(function(t)
+      local proc = assert(t:launch({ "/bin/sleep", "60" }, {}))
+      t:cancel()
+      local result = t:await(proc)
+      proc:close()
+      return nil, errors.new{ kind = "stage_failed", message = result.reason }
+    end, {})
+    local started = sys.clock()
+    local output, err = own:wait()
+    assert.is_nil(output)
+    assert.equal("cancelled", err.kind)
+    assert.is_true(sys.clock() - started < 10)
+  end)
+
+  it("kills what runs when it is closed, and not only when it is collected", function()
+    local pid
+    local own = task.new(function(t)
+      local proc = assert(t:launch({ "/bin/sleep", "60" }, {}))
+      pid = proc:pid()
+      t:await(proc)
+    end, {})
+    own:step()
+    collectgarbage("stop")
+    own:close()
+    local gone = helper.poll(function()
+      local ok, status = pcall(helper.read, ("/proc/%d/status"):format(pid))
+      return not ok or status:find("State:%s+Z") ~= nil
+    end)
+    collectgarbage("restart")
+    assert.is_true(gone)
+  end)
+
+  it("may be closed by its own callback, and starts nothing more", function()
+    local own <close> = task.new(function(t)
+      t:close()
+      local proc, err = t:launch({ "/bin/sleep", "60" }, {})
+      assert(not proc)
+      return nil, err
+    end, {})
+    local output, err = own:wait()
+    assert.is_nil(output)
+    assert.equal("closed", err.kind)
+  end)
+
+  it("is closed for good", function()
+    local own = shell("sleep 60")
+    own:step()
+    assert.is_true(own:close())
+    assert.is_true(own:close())
+    assert.equal("closed", own:state())
+    assert.is_true(own:step())
+    assert.is_true(own:cancel())
+    local output, err = own:wait()
+    assert.is_nil(output)
+    assert.equal("closed", err.kind)
+    local fd
+    fd, err = own:pollfd()
+    assert.is_nil(fd)
+    assert.equal("closed", err.kind)
+  end)
+
+  it("kills what runs when it is collected", function()
+    do
+      local own = shell("sleep 60")
+      own:step()
+    end
+    collectgarbage()
+    collectgarbage() -- and the check around each test sees whether a child is left
+  end)
+
+  it("gives what a callback raised to whoever waits, and leaves nothing running", function()
+    local own <close> = task.new(function(t)
+      local proc = assert(t:launch({ "/bin/true" }, {}))
+      t:await(proc)
+      proc:close()
+      error({ mine = true })
+    end, {})
+    for _ = 1, 2 do
+      local ok, raised = pcall(own.wait, own)
+      assert.is_false(ok)
+      assert.same({ mine = true }, raised)
+    end
+    assert.equal("done", own:state())
+  end)
+
+  it("refuses to be stepped by its own work", function()
+    local own <close> = task.new(function(t) t:wait() end, {})
+    local ok, message = pcall(own.wait, own)
+    assert.is_false(ok)
+    assert.truthy(message:find("its own callback", 1, true))
+  end)
+
+  it("raises on a wrong time", function()
+    local own <close> = shell("true")
+    for _, secs in ipairs{ -1, 0 / 0, "1" } do
+      local ok, message = pcall(own.wait, own, secs)
+      assert.is_false(ok)
+      assert.truthy(message:find("task:wait: secs", 1, true))
+    end
+    own:wait()
+  end)
+
+  it("can be waited for beside processes", function()
+    local slow <close> = shell("sleep 60")
+    local quick <close> = shell("echo quick")
+    local proc <close> = assert(process.launch({ "/bin/sleep", "60" }, {}))
+    slow:step()
+    assert.equal(3, (assert(process.wait_any{ slow, proc, quick })))
+  end)
+
+  it("sums the time of a state that is entered twice", function()
+    local own <close> = task.new(function(t)
+      t:enter("setup")
+      t:enter("run")
+      t:enter("setup")
+      return true
+    end, {})
+    local _, _, info = own:wait()
+    local names = {}
+    for name, secs in pairs(info.phases) do
+      names[#names + 1] = name
+      assert.is_true(secs >= 0)
+    end
+    table.sort(names)
+    assert.same({ "prepare", "run", "setup" }, names)
+  end)
+end)

@@ -1,0 +1,187 @@
+-- SPDX-License-Identifier: MIT
+--- types/noether.lua against the loaded modules, in both directions; and that every option, reason
+-- and kind is named by some spec, this one aside.
+local helper = require "spec.helper"
+local config = require "noether.config"
+local errors = require "noether.error"
+local isolation = require "noether.isolation"
+local noether = require "noether"
+local process = require "noether.process"
+
+-- What the meta file declares: fields by class, functions by table, words by alias.
+local function read_meta()
+  local meta = { fields = {}, functions = {}, words = {} }
+  local class, alias
+  for line in helper.read(helper.root .. "/types/noether.lua"):gmatch("[^\n]*") do
+    class = line:match("^%-%-%-@class ([%w.]+)") or class
+    alias = line:match("^%-%-%-@alias ([%w.]+)") or (line ~= "" and alias or nil)
+    local field = line:match("^%-%-%-@field ([%w_]+)")
+    local word = alias and line:match('^%-%-%-| "([%w_]+)"')
+    local owner, name = line:match("^function ([%w_.]+)[.:]([%w_]+)%(")
+    if field then
+      meta.fields[class] = meta.fields[class] or {}
+      meta.fields[class][field] = true
+    elseif word then
+      meta.words[alias] = meta.words[alias] or {}
+      meta.words[alias][word] = true
+    elseif owner then
+      meta.functions[owner] = meta.functions[owner] or {}
+      meta.functions[owner][name] = true
+    end
+  end
+  return meta
+end
+
+local meta = read_meta()
+
+local function names(map)
+  local list = {}
+  for name in pairs(map or {}) do
+    list[#list + 1] = name
+  end
+  table.sort(list)
+  return list
+end
+
+local function set(list)
+  local map = {}
+  for _, name in ipairs(list) do
+    map[name] = true
+  end
+  return map
+end
+
+-- The public methods of a class: what users are told of, without what classes tell one another.
+local INTERNAL = set{
+  "begin", "check_call", "reference", "find", "open_cache", "choose_isolation", "enter", "warn",
+  "launch", "await", "own_poller", "point",
+}
+
+local function methods(object)
+  local found = {}
+  for name, value in pairs(getmetatable(object).__index) do
+    if type(value) == "function" and not INTERNAL[name] then found[name] = true end
+  end
+  return found
+end
+
+local function without(map, other)
+  local rest = {}
+  for name in pairs(map) do
+    if other[name] == nil then rest[name] = true end
+  end
+  return rest
+end
+
+describe("the types", function()
+  it("have the functions of the module", function()
+    local loaded = {}
+    for name, value in pairs(noether) do
+      if type(value) == "function" then loaded[name] = true end
+    end
+    assert.same(names(loaded), names(meta.functions.noether))
+    assert.same(names(noether.store), names(meta.functions["noether.store"]))
+    assert.same({ "null", "version" }, names(meta.fields.noether))
+  end)
+
+  it("have the methods of executors, tasks, processes, stores and errors", function()
+    local face = meta.functions.AnyExecutor
+    assert.same(names(methods(noether.inline{})), names(face))
+    assert.same(names(methods(noether.composite{})), names(face))
+    local executor <close> = assert(noether.executor{ isolation = "none" })
+    assert.same(names(without(methods(executor), face)), names(meta.functions.Executor))
+    local task <close> = assert(noether.inline{ x = function() end }:start("x"))
+    assert.same(names(methods(task)), names(meta.functions.Task))
+    local proc <close> = assert(process.spawn({ "true" }, { isolation = "none" }))
+    proc:wait()
+    assert.same(names(methods(proc)), names(meta.functions.Process))
+    assert.same(names(methods(noether.store.memory())), names(meta.functions.Store))
+    assert.same({ "to_table" }, names(meta.functions.Error))
+  end)
+
+  it("have every option", function()
+    for class, spec in pairs{
+      ["noether.ExecutorOptions"] = config.EXECUTOR_OPTIONS,
+      ["noether.CallOptions"] = config.CALL_OPTIONS,
+      ["noether.Config"] = config.CONFIG_OPTIONS,
+      ["noether.Limits"] = process.LIMITS,
+    } do
+      assert.same(names(spec), names(meta.fields[class]), class)
+    end
+  end)
+
+  it("have only options of run that are taken", function()
+    for name in pairs(meta.fields["noether.RunOptions"]) do
+      local ok, message = pcall(noether.run, { "true" }, { [name] = io.stdout })
+      assert.is_false(ok)
+      assert.truthy(message:find(("option '%s'"):format(name), 1, true), message)
+      assert.falsy(message:find("unknown option", 1, true), message)
+    end
+  end)
+
+  it("have every kind, isolation and reason", function()
+    local kinds = {}
+    for _, entry in ipairs(errors.KINDS) do
+      kinds[entry.kind] = true
+    end
+    assert.same(names(kinds), names(meta.words["noether.Kind"]))
+    assert.same(names(set(isolation.NAMES)), names(meta.words["noether.Isolation"]))
+    local header = helper.read(helper.root .. "/include/noether.h")
+    local reasons = {}
+    for name in header:gmatch("NOE_REASON_([%u_]+)") do
+      if name ~= "NONE" then reasons[name:lower()] = true end
+    end
+    assert.same(names(reasons), names(meta.words["noether.Reason"]))
+  end)
+
+  it("have the fields of errors, results, infos and plans", function()
+    local executor <close> = assert(noether.executor{ isolation = "none" })
+    local stage = { language = "bash", code = "execute() { echo 1; }" }
+    local _, _, info = executor:execute(stage, 1)
+    assert.same({}, names(without(info, meta.fields["noether.Info"])))
+    assert.same({}, names(without(meta.fields["noether.Info"], info)))
+    assert.same({}, names(without(info.result, meta.fields["noether.Result"])))
+    local optional = set{ "signal", "max_rss_bytes" }
+    assert.same({}, names(without(without(meta.fields["noether.Result"], info.result), optional)))
+    assert.same({}, names(without(info.runtime, meta.fields["noether.Runtime"])))
+    assert.same({}, names(without(info.provenance, meta.fields["noether.Provenance"])))
+    local plan = assert(executor:plan(stage, 1, { work_dir = "/tmp" }))
+    assert.same(names(plan), names(meta.fields["noether.Plan"]))
+    local _, err = executor:execute("nonesuch", 1)
+    assert.same({}, names(without(err, meta.fields["noether.Error"])))
+  end)
+end)
+
+-- Kinds and options whose makers come later are named here until they do.
+local NOT_YET = set{ "budget_exceeded", "packages_failed" }
+
+describe("the specs", function()
+  local texts = {}
+  local function collect(dir)
+    for _, name in ipairs(helper.list(dir)) do
+      if name:find("_spec%.lua$") and name ~= "types_spec.lua" then
+        texts[#texts + 1] = helper.read(dir .. "/" .. name)
+      elseif not name:find("%.") then
+        pcall(collect, dir .. "/" .. name)
+      end
+    end
+  end
+  collect(helper.root .. "/spec")
+  local all = table.concat(texts, "\n")
+
+  local function each_is_named(what, map)
+    it("name every " .. what, function()
+      for _, name in ipairs(names(map)) do
+        local found = all:find("%f[%w_]" .. name .. "%f[^%w_]")
+        if not NOT_YET[name] then assert.truthy(found, name) end
+      end
+    end)
+  end
+
+  each_is_named("kind", meta.words["noether.Kind"])
+  each_is_named("reason", meta.words["noether.Reason"])
+  each_is_named("option of an executor", config.EXECUTOR_OPTIONS)
+  each_is_named("option of a call", config.CALL_OPTIONS)
+  each_is_named("option of run", meta.fields["noether.RunOptions"])
+  each_is_named("limit", process.LIMITS)
+end)

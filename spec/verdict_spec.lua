@@ -1,0 +1,86 @@
+-- SPDX-License-Identifier: MIT
+require "spec.helper"
+local policies = require "noether.policies"
+local verdict = require "noether.verdict"
+
+local LOADED = assert(policies.load())
+local CALL = { timeout_secs = 2, max_output_bytes = 100 }
+local LIMITS = { memory_bytes = 1000, cpu_secs = 3 }
+
+local function judge(fields, mode)
+  local result = { reason = "exit", exit_code = 0, stdout = "", stderr = "" }
+  for name, value in pairs(fields) do
+    result[name] = value
+  end
+  return verdict.judge(result, CALL, LIMITS, LOADED, mode or "value")
+end
+
+describe("the verdict", function()
+  local reasons = {
+    { "timeout", "timed_out", 2 },
+    { "output_limit", "output_limit", 100 },
+    { "memory_limit", "memory_limit", 1000 },
+    { "cpu_limit", "cpu_limit", 3 },
+    { "cancelled", "cancelled" },
+    { "status_lost", "spawn_failed" },
+  }
+  for _, case in ipairs(reasons) do
+    it(("on %s is %s, whatever was written"):format(case[1], case[2]), function()
+      local stdout = '{"error":{"type":"ValueError","message":"x","traceback":""}}\n'
+      for _, exit_code in ipairs{ 0, 1 } do
+        local output, err = judge{ reason = case[1], stdout = stdout, exit_code = exit_code }
+        assert.is_nil(output)
+        assert.equal(case[2], err.kind)
+        assert.equal(case[3], err.limit)
+        assert.equal(case[1], err.result.reason)
+      end
+    end)
+  end
+
+  it("takes exit 0 for success, whatever stderr says", function()
+    local output, err = judge{ stdout = "[1]\n", stderr = "error: no" }
+    assert.is_nil(err)
+    assert.same({ 1 }, output)
+    assert.equal("[ 1 ]", (judge({ stdout = " [ 1 ]\r\n\n" }, "json")))
+  end)
+
+  it("takes the error object of a failure from the last line of stdout", function()
+    local report = '{"error":{"type":"KeyError","message":"lost","traceback":"","line":7}}'
+    for _, stdout in ipairs{ report, report .. "\n", "noise\n{\"a\":1}\n" .. report .. "\n" } do
+      local _, err = judge{ exit_code = 1, stdout = stdout, stderr = "noise" }
+      assert.equal("stage_failed", err.kind)
+      assert.equal("KeyError: lost (line 7)", tostring(err))
+    end
+  end)
+
+  it("takes nothing else for one", function()
+    for _, stdout in ipairs{ '{"error":"x"}', '{"error":', '[{"error":{}}]', "{}", "", "null" } do
+      local _, err = judge{ exit_code = 1, stdout = stdout, stderr = "it broke" }
+      assert.equal("stage_failed", err.kind)
+      assert.truthy(tostring(err):find("it broke", 1, true), tostring(err))
+    end
+  end)
+
+  it("does not take an error object for a failure where the exit code is 0", function()
+    local output, err = judge{ stdout = '{"error":{"type":"A","message":"b","traceback":""}}' }
+    assert.is_nil(err)
+    assert.equal("A", output.error.type)
+  end)
+
+  it("names the signal that ended a stage", function()
+    local _, err = judge{ reason = "signal", signal = "SIGSEGV", exit_code = nil }
+    assert.equal("stage_failed", err.kind)
+    assert.truthy(tostring(err):find("SIGSEGV", 1, true))
+  end)
+
+  for _, mode in ipairs{ "value", "json" } do
+    for _, stdout in ipairs{ "", " \n", "1 2", "{}{}", "nope", "[1,", "\255", "NaN", "01" } do
+      it(("is output_invalid in mode %s for %q"):format(mode, stdout), function()
+        local output, err = judge({ stdout = stdout }, mode)
+        assert.is_nil(output)
+        assert.equal("output_invalid", err.kind)
+        assert.is_string(err.hint)
+      end)
+    end
+  end
+end)

@@ -1,0 +1,719 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes for Lua. process.lua checks what people pass and speaks to them;
+ * here every table is read once, into memory that Lua owns, and acted on after,
+ * so that nothing leaks when a wrong value raises half-way.
+ */
+#include "binding.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/fd.h"
+
+#ifndef NOE_JAIL_PATH
+#define NOE_JAIL_PATH NULL
+#endif
+
+#define LAUNCHER "noether.launcher"
+#define POLLER "noether.poller"
+#define PROCESS "noether.process"
+#define BLOCK "noether.block"
+
+/* --------------------------------------------------------------- the launcher
+ */
+
+struct launcher {
+    struct noe_launcher *launcher;
+};
+
+static int launcher_gc(lua_State *L)
+{
+    struct launcher *box = luaL_checkudata(L, 1, LAUNCHER);
+
+    noe_launcher_close(box->launcher);
+    box->launcher = NULL;
+    return 0;
+}
+
+/* The state's own, made when it is first asked for; or nil and an error.
+ * [-0, +1 | +3]; 0, or the number of results. */
+static int noeL_pushlauncher(lua_State *L)
+{
+    struct noe_error err;
+
+    lua_getfield(L, LUA_REGISTRYINDEX, LAUNCHER ".instance");
+    if (!lua_isnil(L, -1))
+        return 0;
+    lua_pop(L, 1);
+    struct launcher *box = lua_newuserdata(L, sizeof(*box));
+    box->launcher = NULL;
+    luaL_getmetatable(L, LAUNCHER);
+    lua_setmetatable(L, -2);
+    if (noe_launcher_open(&box->launcher, NOE_JAIL_PATH, &err) != 0)
+        return noeL_pusherror(L, &err);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, LAUNCHER ".instance");
+    return 0;
+}
+
+/* ------------------------------------------------------------------ the poller
+ */
+
+struct poller {
+    int fd;
+};
+
+static int poller_close(lua_State *L)
+{
+    struct poller *poller = luaL_checkudata(L, 1, POLLER);
+
+    noe_fd_close(&poller->fd);
+    return 0;
+}
+
+static int poller_pollfd(lua_State *L)
+{
+    struct poller *poller = luaL_checkudata(L, 1, POLLER);
+
+    lua_pushinteger(L, poller->fd);
+    return 1;
+}
+
+/* core.poller() -> an epoll descriptor that outlives the processes in it */
+static int process_poller(lua_State *L)
+{
+    struct poller *poller = lua_newuserdata(L, sizeof(*poller));
+
+    poller->fd = -1;
+    luaL_getmetatable(L, POLLER);
+    lua_setmetatable(L, -2);
+    poller->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (poller->fd >= 0)
+        return 1;
+    struct noe_error err = {.code = errno};
+    strcpy(err.operation, "epoll_create1");
+    strcpy(err.message, strerror(err.code));
+    return noeL_pusherror(L, &err);
+}
+
+/* ----------------------------------------------------------- reading the
+ * options */
+
+/* A field of the table at `at`, checked. [-0, +1] */
+static int field(lua_State *L, int at, const char *name, int type)
+{
+    lua_getfield(L, at, name);
+    if (lua_isnil(L, -1))
+        return 0;
+    if (lua_type(L, -1) != type)
+        luaL_error(L, "spawn: '%s' must be a %s, not a %s", name,
+                   lua_typename(L, type), luaL_typename(L, -1));
+    return 1;
+}
+
+static const char *text_field(lua_State *L, int at, const char *name)
+{
+    size_t len;
+    const char *text = NULL;
+
+    if (field(L, at, name, LUA_TSTRING)) {
+        text = lua_tolstring(L, -1, &len);
+        if (strlen(text) != len)
+            luaL_error(L, "spawn: '%s' holds a NUL byte", name);
+    }
+    lua_pop(L, 1); /* the table keeps it */
+    return text;
+}
+
+static bool flag_field(lua_State *L, int at, const char *name, bool otherwise)
+{
+    bool value = otherwise;
+
+    if (field(L, at, name, LUA_TBOOLEAN))
+        value = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+/* A count; anything beyond what fits is "no limit". */
+static uint64_t number_field(lua_State *L, int at, const char *name,
+                             uint64_t otherwise)
+{
+    uint64_t value = otherwise;
+
+    if (field(L, at, name, LUA_TNUMBER)) {
+        lua_Number number = lua_tonumber(L, -1);
+        if (!(number >= 0))
+            luaL_error(L, "spawn: '%s' must not be negative", name);
+        value = number >= 9.2e18 ? NOE_UNLIMITED : (uint64_t)number;
+    }
+    lua_pop(L, 1);
+    return value;
+}
+
+/* A list of strings as a NULL-terminated vector, which is left on the stack;
+ * the strings belong to the list. [-0, +1] */
+static const char **noeL_pushvector(lua_State *L, int at, const char *name)
+{
+    if (!field(L, at, name, LUA_TTABLE)) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+    }
+    size_t count = lua_rawlen(L, -1);
+    const char **vector = lua_newuserdata(L, (count + 1) * sizeof(*vector));
+    for (size_t i = 0; i < count; i++) {
+        size_t len;
+        lua_rawgeti(L, -2, (int)i + 1);
+        if (lua_type(L, -1) != LUA_TSTRING)
+            luaL_error(L, "spawn: '%s' must hold strings", name);
+        vector[i] = lua_tolstring(L, -1, &len);
+        if (strlen(vector[i]) != len)
+            luaL_error(L, "spawn: '%s' holds a NUL byte", name);
+        lua_pop(L, 1);
+    }
+    vector[count] = NULL;
+    lua_remove(L, -2);
+    return vector;
+}
+
+/* A list of { source =, target = }. [-0, +1] */
+static const struct noe_bind *noeL_pushbinds(lua_State *L, int at,
+                                             const char *name, size_t *count)
+{
+    if (!field(L, at, name, LUA_TTABLE)) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+    }
+    *count = lua_rawlen(L, -1);
+    struct noe_bind *binds = lua_newuserdata(L, (*count + 1) * sizeof(*binds));
+    for (size_t i = 0; i < *count; i++) {
+        lua_rawgeti(L, -2, (int)i + 1);
+        luaL_checktype(L, -1, LUA_TTABLE);
+        binds[i].source = text_field(L, lua_gettop(L), "source");
+        binds[i].target = text_field(L, lua_gettop(L), "target");
+        lua_pop(L, 1);
+    }
+    lua_remove(L, -2);
+    return binds;
+}
+
+static enum noe_backend backend_named(lua_State *L, const char *name)
+{
+    static const char *const names[] = {[NOE_BACKEND_NONE] = "none",
+                                        [NOE_BACKEND_BWRAP] = "bwrap",
+                                        [NOE_BACKEND_NATIVE] = "native",
+                                        [NOE_BACKEND_LANDLOCK] = "landlock"};
+
+    for (size_t i = 0; name != NULL && i < sizeof(names) / sizeof(*names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return (enum noe_backend)i;
+    luaL_error(L, "spawn: no backend '%s'", name != NULL ? name : "");
+    return NOE_BACKEND_NONE;
+}
+
+/* Pushes what the struct points to. [-0, +3] */
+static void noeL_readsandbox(lua_State *L, int at, struct noe_sandbox *sandbox)
+{
+    const char *network = text_field(L, at, "network");
+
+    *sandbox = (struct noe_sandbox){.size = sizeof(*sandbox)};
+    sandbox->backend = backend_named(L, text_field(L, at, "backend"));
+    sandbox->bwrap_path = text_field(L, at, "bwrap_path");
+    sandbox->work_dir = text_field(L, at, "work_dir");
+    sandbox->private_dir = text_field(L, at, "private_dir");
+    sandbox->network = network != NULL && strcmp(network, "host") == 0
+                           ? NOE_NETWORK_HOST
+                           : NOE_NETWORK_NONE;
+    sandbox->processes = flag_field(L, at, "processes", false);
+    sandbox->ro_binds =
+        noeL_pushbinds(L, at, "ro_binds", &sandbox->ro_bind_count);
+    sandbox->rw_binds =
+        noeL_pushbinds(L, at, "rw_binds", &sandbox->rw_bind_count);
+    sandbox->links = noeL_pushbinds(L, at, "links", &sandbox->link_count);
+}
+
+static void read_limits(lua_State *L, int at, struct noe_limits *limits)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } fields[] = {
+        {"memory_bytes", offsetof(struct noe_limits, memory_bytes)},
+        {"cpu_ms", offsetof(struct noe_limits, cpu_ms)},
+        {"processes", offsetof(struct noe_limits, processes)},
+        {"open_files", offsetof(struct noe_limits, open_files)},
+        {"file_bytes", offsetof(struct noe_limits, file_bytes)},
+        {"private_bytes", offsetof(struct noe_limits, private_bytes)},
+        {"private_files", offsetof(struct noe_limits, private_files)}};
+
+    noe_limits_init(limits);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
+        *(uint64_t *)((char *)limits + fields[i].offset) =
+            number_field(L, at, fields[i].name, NOE_UNLIMITED);
+}
+
+static int64_t timeout_field(lua_State *L, int at)
+{
+    uint64_t ms = number_field(L, at, "timeout_ms", NOE_UNLIMITED);
+
+    return ms > INT64_MAX ? -1 : (int64_t)ms;
+}
+
+static int poller_field(lua_State *L, int at)
+{
+    int fd = -1;
+
+    lua_getfield(L, at, "poller");
+    if (!lua_isnil(L, -1))
+        fd = ((struct poller *)luaL_checkudata(L, -1, POLLER))->fd;
+    lua_pop(L, 1);
+    return fd;
+}
+
+/* -------------------------------------------------------------------- the
+ * handle */
+
+struct process {
+    struct noe_process *process;
+    pid_t owner;
+};
+
+static struct process *check_process(lua_State *L)
+{
+    struct process *box = luaL_checkudata(L, 1, PROCESS);
+
+    if (box->process == NULL)
+        luaL_error(L, "the process is closed");
+    if (box->owner != getpid())
+        luaL_error(L, "the process belongs to the parent of this one");
+    return box;
+}
+
+/* nil, message, errno name, fault. [-0, +4]; returns 4. */
+static int noeL_pushfailure(lua_State *L, const struct noe_error *err)
+{
+    static const char *const faults[] = {[NOE_FAULT_NONE] = "system",
+                                         [NOE_FAULT_ARGUMENT] = "argument",
+                                         [NOE_FAULT_SPAWN] = "spawn",
+                                         [NOE_FAULT_SANDBOX] = "sandbox",
+                                         [NOE_FAULT_SYSTEM] = "system"};
+
+    noeL_pusherror(L, err);
+    lua_pushstring(L, faults[err->fault]);
+    return 4;
+}
+
+/* core.spawn{ argv, env, cwd, stdin, timeout_ms, max_output_bytes,
+ * max_stderr_bytes, supervise, poller, limits, sandbox } -> process, or nil,
+ * message, errno name, fault */
+static int process_spawn(lua_State *L)
+{
+    struct noe_options options;
+    struct noe_limits limits;
+    struct noe_sandbox sandbox;
+    struct noe_error err;
+    enum { OPTIONS = 1, HANDLE = 3 }; /* between them: the launcher */
+
+    luaL_checktype(L, OPTIONS, LUA_TTABLE);
+    lua_settop(L, OPTIONS);
+    /* Made before the handle, hence finalized after it when the state closes:
+     * a handle that is collected gives its child to the launcher. */
+    int failed = noeL_pushlauncher(L);
+    if (failed)
+        return failed;
+    struct launcher *launcher = lua_touserdata(L, -1);
+    struct process *box = lua_newuserdata(L, sizeof(*box));
+    *box = (struct process){NULL, getpid()};
+    luaL_getmetatable(L, PROCESS);
+    lua_setmetatable(L, HANDLE);
+    /* The handle keeps the input, which is read while the program runs. */
+    lua_pushvalue(L, OPTIONS);
+    lua_setuservalue(L, HANDLE);
+
+    noe_options_init(&options);
+    options.cwd = text_field(L, OPTIONS, "cwd");
+    options.timeout_ms = timeout_field(L, OPTIONS);
+    options.max_output_bytes = (size_t)number_field(
+        L, OPTIONS, "max_output_bytes", options.max_output_bytes);
+    options.max_stderr_bytes = (size_t)number_field(
+        L, OPTIONS, "max_stderr_bytes", options.max_stderr_bytes);
+    options.supervise = flag_field(L, OPTIONS, "supervise", true);
+    options.poller = poller_field(L, OPTIONS);
+    if (field(L, OPTIONS, "stdin", LUA_TSTRING))
+        options.input = lua_tolstring(L, -1, &options.input_len);
+    lua_pop(L, 1);
+    if (field(L, OPTIONS, "limits", LUA_TTABLE)) {
+        read_limits(L, lua_gettop(L), &limits);
+        options.limits = &limits;
+    }
+    if (field(L, OPTIONS, "sandbox", LUA_TTABLE)) {
+        noeL_readsandbox(L, lua_gettop(L), &sandbox);
+        options.sandbox = &sandbox;
+    }
+    options.argv = noeL_pushvector(L, OPTIONS, "argv");
+    options.envp = noeL_pushvector(L, OPTIONS, "env");
+    if (noe_process_start(&box->process, launcher->launcher, &options, &err))
+        return noeL_pushfailure(L, &err);
+    lua_settop(L, HANDLE);
+    return 1;
+}
+
+/* 1, 0 as a boolean; -1 as nil and the failure. */
+static int push_progress(lua_State *L, int progress,
+                         const struct noe_error *err)
+{
+    if (progress < 0)
+        return noeL_pushfailure(L, err);
+    lua_pushboolean(L, progress);
+    return 1;
+}
+
+static int process_step(lua_State *L)
+{
+    struct process *box = check_process(L);
+    struct noe_error err;
+
+    return push_progress(L, noe_process_step(box->process, &err), &err);
+}
+
+/* Seconds to milliseconds, rounded up; nil or too many: for ever. */
+static int timeout_argument(lua_State *L, int at)
+{
+    if (lua_isnoneornil(L, at))
+        return -1;
+    lua_Number ms = luaL_checknumber(L, at) * 1000;
+    if (!(ms > 0))
+        return 0;
+    return ms >= INT_MAX - 1 ? -1 : (int)ms + ((lua_Number)(int)ms < ms);
+}
+
+static int process_wait(lua_State *L)
+{
+    struct process *box = check_process(L);
+    struct noe_error err;
+    int timeout_ms = timeout_argument(L, 2);
+
+    return push_progress(L, noe_process_wait(box->process, timeout_ms, &err),
+                         &err);
+}
+
+static int process_wait_started(lua_State *L)
+{
+    struct process *box = check_process(L);
+    struct noe_error err;
+    int timeout_ms = timeout_argument(L, 2);
+
+    return push_progress(
+        L, noe_process_wait_started(box->process, timeout_ms, &err), &err);
+}
+
+static void set_seconds(lua_State *L, const char *name, int64_t microseconds)
+{
+    if (microseconds < 0)
+        return;
+    lua_pushnumber(L, (lua_Number)microseconds / 1e6);
+    lua_setfield(L, -2, name);
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t count)
+{
+#if LUA_VERSION_NUM >= 503
+    lua_pushinteger(L, (lua_Integer)count);
+#else
+    lua_pushnumber(L, (lua_Number)count);
+#endif
+    lua_setfield(L, -2, name);
+}
+
+static void set_flag(lua_State *L, const char *name, bool value)
+{
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_bytes(lua_State *L, const char *name, const char *data,
+                      size_t len)
+{
+    lua_pushlstring(L, data != NULL ? data : "", len);
+    lua_setfield(L, -2, name);
+}
+
+static void set_enforced(lua_State *L, uint32_t enforced)
+{
+    int count = 0;
+
+    lua_newtable(L);
+    for (uint32_t bit = 1; bit != 0; bit <<= 1) {
+        const char *name = enforced & bit ? noe_enforced_name(bit) : NULL;
+        if (name == NULL)
+            continue;
+        lua_pushstring(L, name);
+        lua_rawseti(L, -2, ++count);
+    }
+    lua_setfield(L, -2, "enforced");
+}
+
+/* "SIGSEGV"; "SIG35" for one without a name. [-0, +1] */
+static void push_signal_name(lua_State *L, int sig)
+{
+    const char *name = sigabbrev_np(sig);
+
+    if (name != NULL)
+        lua_pushfstring(L, "SIG%s", name);
+    else
+        lua_pushfstring(L, "SIG%d", sig);
+}
+
+/* core.signal_number("TERM" | "SIGTERM" | 15) -> 15, or nil */
+static int process_signal_number(lua_State *L)
+{
+    if (lua_type(L, 1) == LUA_TNUMBER) {
+        lua_Number number = lua_tonumber(L, 1);
+        if (!(number >= 1 && number < NSIG) || number != (int)number)
+            return 0;
+        lua_pushinteger(L, (int)number);
+        return 1;
+    }
+    const char *name = luaL_checkstring(L, 1);
+    if (strncmp(name, "SIG", 3) == 0)
+        name += 3;
+    for (int sig = 1; sig < NSIG; sig++) {
+        const char *known = sigabbrev_np(sig);
+        if (known == NULL || strcmp(known, name) != 0)
+            continue;
+        lua_pushinteger(L, sig);
+        return 1;
+    }
+    return 0;
+}
+
+/* process:result() -> the fields of a result that C knows; nil while it runs */
+static int process_result(lua_State *L)
+{
+    struct process *box = check_process(L);
+    const struct noe_result *result = noe_process_result(box->process);
+
+    if (result == NULL)
+        return 0;
+    lua_createtable(L, 0, 18);
+    lua_pushstring(L, noe_reason_name(result->reason));
+    lua_setfield(L, -2, "reason");
+    set_flag(L, "ok",
+             result->reason == NOE_REASON_EXIT && result->exit_code == 0);
+    if (result->exit_code >= 0)
+        set_count(L, "exit_code", (uint64_t)result->exit_code);
+    if (result->signal > 0) {
+        push_signal_name(L, result->signal);
+        lua_setfield(L, -2, "signal");
+    }
+    set_bytes(L, "stdout", result->output, result->output_len);
+    set_bytes(L, "stderr", result->errors, result->errors_len);
+    set_count(L, "stdout_bytes", result->output_bytes);
+    set_count(L, "stderr_bytes", result->errors_bytes);
+    set_flag(L, "stdout_truncated", result->output_truncated);
+    set_flag(L, "stderr_truncated", result->errors_truncated);
+    set_seconds(L, "duration_secs", result->duration_us);
+    set_seconds(L, "cpu_user_secs", result->cpu_user_us);
+    set_seconds(L, "cpu_system_secs", result->cpu_system_us);
+    if (result->max_rss_bytes >= 0)
+        set_count(L, "max_rss_bytes", (uint64_t)result->max_rss_bytes);
+    if (result->denied_processes > 0)
+        set_count(L, "denied_processes", result->denied_processes);
+    set_enforced(L, result->enforced);
+    return 1;
+}
+
+static int process_pollfd(lua_State *L)
+{
+    lua_pushinteger(L, noe_process_pollfd(check_process(L)->process));
+    return 1;
+}
+
+static int process_timeout(lua_State *L)
+{
+    int ms = noe_process_timeout_ms(check_process(L)->process);
+
+    if (ms < 0)
+        return 0;
+    lua_pushnumber(L, ms / 1000.0);
+    return 1;
+}
+
+static int process_pid(lua_State *L)
+{
+    lua_pushinteger(L, noe_process_pid(check_process(L)->process));
+    return 1;
+}
+
+/* process:kill(number) -> true, or nil, message, errno name */
+static int process_kill(lua_State *L)
+{
+    struct process *box = check_process(L);
+    int sig = (int)luaL_checkinteger(L, 2);
+
+    if (noe_process_kill(box->process, sig) == 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    int code = errno;
+    lua_pushnil(L);
+    lua_pushfstring(L, "kill: %s", strerror(code));
+    lua_pushstring(L, noe_errno_name(code));
+    return 3;
+}
+
+static int process_cancel(lua_State *L)
+{
+    noe_process_cancel(check_process(L)->process);
+    return 0;
+}
+
+static int process_close(lua_State *L)
+{
+    struct process *box = luaL_checkudata(L, 1, PROCESS);
+
+    noe_process_close(box->process);
+    box->process = NULL;
+    return 0;
+}
+
+/* core.poll(fds, secs) -> the position of one that is readable, or nil */
+static int process_poll(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    size_t count = lua_rawlen(L, 1);
+    int timeout_ms = timeout_argument(L, 2);
+    struct pollfd *fds = lua_newuserdata(L, (count + 1) * sizeof(*fds));
+
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, 1, (int)i + 1);
+        fds[i] = (struct pollfd){(int)luaL_checkinteger(L, -1), POLLIN, 0};
+        lua_pop(L, 1);
+    }
+    if (poll(fds, count, timeout_ms) <= 0)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        if (fds[i].revents == 0)
+            continue;
+        lua_pushinteger(L, (lua_Integer)i + 1);
+        return 1;
+    }
+    return 0;
+}
+
+/* A vector from the core, freed even if a push raises. */
+struct block {
+    char **strings;
+};
+
+static int block_gc(lua_State *L)
+{
+    struct block *block = lua_touserdata(L, 1);
+
+    free(block->strings);
+    block->strings = NULL;
+    return 0;
+}
+
+/* core.bwrap_argv(sandbox, limits, argv) -> list, or nil and the failure */
+static int process_bwrap_argv(lua_State *L)
+{
+    struct noe_sandbox sandbox;
+    struct noe_limits limits;
+    struct noe_error err;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_settop(L, 3);
+    noeL_readsandbox(L, 1, &sandbox);
+    read_limits(L, 2, &limits);
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, 3);
+    lua_setfield(L, -2, "argv");
+    const char **program = noeL_pushvector(L, lua_gettop(L), "argv");
+    struct block *block = lua_newuserdata(L, sizeof(*block));
+    block->strings = NULL;
+    luaL_getmetatable(L, BLOCK);
+    lua_setmetatable(L, -2);
+    block->strings = noe_sandbox_bwrap_argv(&sandbox, &limits, program, &err);
+    if (block->strings == NULL)
+        return noeL_pushfailure(L, &err);
+    lua_newtable(L);
+    for (int i = 0; block->strings[i] != NULL; i++) {
+        lua_pushstring(L, block->strings[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+/* core.reap(): reaps what closed handles left, as far as it has ended. Every
+ * spawn and close does so too. */
+static int process_reap(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, LAUNCHER ".instance");
+    struct launcher *box = lua_touserdata(L, -1);
+    if (box != NULL && box->launcher != NULL)
+        noe_launcher_reap(box->launcher);
+    return 0;
+}
+
+/* core.jail_image() -> the supervisor's program, as a string */
+static int process_jail_image(lua_State *L)
+{
+    size_t len;
+    const void *image = noe_launcher_image(&len);
+
+    lua_pushlstring(L, image, len);
+    return 1;
+}
+
+void noeL_open_process(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"spawn", process_spawn},
+        {"poller", process_poller},
+        {"poll", process_poll},
+        {"bwrap_argv", process_bwrap_argv},
+        {"signal_number", process_signal_number},
+        {"reap", process_reap},
+        {"jail_image", process_jail_image},
+        {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"step", process_step},
+                                       {"wait", process_wait},
+                                       {"wait_started", process_wait_started},
+                                       {"result", process_result},
+                                       {"pollfd", process_pollfd},
+                                       {"timeout", process_timeout},
+                                       {"pid", process_pid},
+                                       {"kill", process_kill},
+                                       {"cancel", process_cancel},
+                                       {"close", process_close},
+                                       {NULL, NULL}};
+    static const luaL_Reg finalizers[] = {
+        {"__gc", process_close}, {"__close", process_close}, {NULL, NULL}};
+    static const luaL_Reg poller_methods[] = {
+        {"pollfd", poller_pollfd}, {"close", poller_close}, {NULL, NULL}};
+    static const luaL_Reg poller_finalizers[] = {
+        {"__gc", poller_close}, {"__close", poller_close}, {NULL, NULL}};
+    static const luaL_Reg block_finalizers[] = {{"__gc", block_gc},
+                                                {NULL, NULL}};
+    static const luaL_Reg no_methods[] = {{NULL, NULL}};
+    static const luaL_Reg launcher_finalizers[] = {{"__gc", launcher_gc},
+                                                   {NULL, NULL}};
+
+    noeL_newtype(L, PROCESS, methods, finalizers);
+    noeL_newtype(L, POLLER, poller_methods, poller_finalizers);
+    noeL_newtype(L, LAUNCHER, no_methods, launcher_finalizers);
+    noeL_newtype(L, BLOCK, no_methods, block_finalizers);
+    luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: MIT */
+/* What the Lua side needs of the system besides processes: files, locks,
+ * hashes, clocks and facts about this process. */
+#include "binding.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/fd.h"
+#include "core/file.h"
+#include "core/sha256.h"
+
+#define LOCK_TYPE "noether.lock"
+#define SCRATCH_TYPE "noether.scratch"
+
+extern char **environ;
+
+/* --------------------------------------------------------------- arguments */
+
+/* Lua strings may hold a zero byte, at which the system would cut the path and
+ * use another one than was checked. [-0, +0] */
+static const char *checkpath(lua_State *L, int arg)
+{
+    size_t len;
+    const char *path = luaL_checklstring(L, arg, &len);
+
+    luaL_argcheck(L, strlen(path) == len, arg, "path contains a zero byte");
+    return path;
+}
+
+/* Permission bits. [-0, +0] */
+static mode_t checkmode(lua_State *L, int arg, lua_Integer standard)
+{
+    lua_Integer mode = luaL_optinteger(L, arg, standard);
+
+    luaL_argcheck(L, mode >= 0 && mode <= 07777, arg, "not a file mode");
+    return (mode_t)mode;
+}
+
+/* A number of bytes; math.huge is no bound. [-0, +0] */
+static size_t checkbytes(lua_State *L, int arg)
+{
+    lua_Number bytes = luaL_checknumber(L, arg);
+
+    luaL_argcheck(L, bytes >= 0, arg, "not a number of bytes");
+    return bytes < (lua_Number)SIZE_MAX ? (size_t)bytes : SIZE_MAX;
+}
+
+/* The boolean `name` of an optional table. [-0, +0] */
+static int optflag(lua_State *L, int arg, const char *name, int standard)
+{
+    if (lua_isnoneornil(L, arg))
+        return standard;
+    luaL_checktype(L, arg, LUA_TTABLE);
+    lua_getfield(L, arg, name);
+    int flag = lua_isnil(L, -1) ? standard : lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return flag;
+}
+
+/* ----------------------------------------------------------------- results */
+
+/* true, or the error. [-0, +1 or +3] */
+static int pushdone(lua_State *L, int failed, const struct noe_error *err)
+{
+    if (failed != 0)
+        return noeL_pusherror(L, err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* As above, for a plain system call on a path. */
+static int pushoutcome(lua_State *L, int failed, const char *operation,
+                       const char *path)
+{
+    struct noe_error err;
+
+    if (failed != 0)
+        noe_file_fail(&err, operation, path);
+    return pushdone(L, failed, &err);
+}
+
+static int pushfailure(lua_State *L, const char *operation, const char *path)
+{
+    return pushoutcome(L, -1, operation, path);
+}
+
+/* Holds what must not be lost when a push raises. */
+struct scratch {
+    char *block;
+    DIR *stream;
+};
+
+static int scratch_close(lua_State *L)
+{
+    struct scratch *scratch = luaL_checkudata(L, 1, SCRATCH_TYPE);
+
+    free(scratch->block);
+    if (scratch->stream != NULL)
+        closedir(scratch->stream);
+    *scratch = (struct scratch){0};
+    return 0;
+}
+
+/* [-0, +1] */
+static struct scratch *newscratch(lua_State *L)
+{
+    struct scratch *scratch = lua_newuserdata(L, sizeof(*scratch));
+
+    *scratch = (struct scratch){0};
+    luaL_getmetatable(L, SCRATCH_TYPE);
+    lua_setmetatable(L, -2);
+    return scratch;
+}
+
+/* ------------------------------------------------------ hash, clock, process
+ */
+
+static int sys_sha256(lua_State *L)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char hash[NOE_SHA256_BYTES];
+    char hex[2 * NOE_SHA256_BYTES];
+    size_t len;
+    const char *data = luaL_checklstring(L, 1, &len);
+
+    if (noe_sha256(data, len, hash) != 0)
+        return luaL_error(L, "sha256: the crypto library failed");
+    for (size_t i = 0; i < sizeof(hash); i++) {
+        hex[2 * i] = digits[hash[i] >> 4];
+        hex[2 * i + 1] = digits[hash[i] & 15];
+    }
+    lua_pushlstring(L, hex, sizeof(hex));
+    return 1;
+}
+
+static int sys_clock(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)noe_clock_us() / 1e6);
+    return 1;
+}
+
+static int sys_time(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)noe_clock_wall_us() / 1e6);
+    return 1;
+}
+
+static int sys_getpid(lua_State *L)
+{
+    lua_pushinteger(L, getpid());
+    return 1;
+}
+
+static int sys_geteuid(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)geteuid());
+    return 1;
+}
+
+static int sys_isatty(lua_State *L)
+{
+    lua_Integer fd = luaL_checkinteger(L, 1);
+
+    luaL_argcheck(L, fd >= 0 && fd <= INT_MAX, 1, "not a file descriptor");
+    lua_pushboolean(L, isatty((int)fd));
+    return 1;
+}
+
+/* The processors that we may use, which can be fewer than there are. */
+static int sys_cpu_count(lua_State *L)
+{
+    cpu_set_t set;
+    long count = 0;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        count = CPU_COUNT(&set);
+    else
+        count = sysconf(_SC_NPROCESSORS_ONLN);
+    lua_pushinteger(L, count > 0 ? (lua_Integer)count : 1);
+    return 1;
+}
+
+/* Of a name that occurs twice the first is taken, as getenv does. */
+static int sys_environ(lua_State *L)
+{
+    lua_newtable(L);
+    for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
+        const char *equals = strchr(*entry, '=');
+        if (equals == NULL || equals == *entry)
+            continue;
+        lua_pushlstring(L, *entry, (size_t)(equals - *entry));
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            lua_pushstring(L, equals + 1);
+            lua_rawset(L, -3);
+        } else {
+            lua_pop(L, 2);
+        }
+    }
+    return 1;
+}
+
+/* ------------------------------------------------------------------- files */
+
+static int sys_read_file(lua_State *L)
+{
+    struct noe_error err;
+    size_t len;
+    const char *path = checkpath(L, 1);
+    size_t max = checkbytes(L, 2);
+    struct scratch *scratch = newscratch(L);
+
+    if (noe_file_read(path, max, &scratch->block, &len, &err) != 0)
+        return noeL_pusherror(L, &err);
+    lua_pushlstring(L, scratch->block, len);
+    free(scratch->block); /* a large one need not wait for the collector */
+    scratch->block = NULL;
+    return 1;
+}
+
+static int sys_write_file(lua_State *L)
+{
+    struct noe_error err;
+    size_t len;
+    const char *path = checkpath(L, 1);
+    const char *data = luaL_checklstring(L, 2, &len);
+    mode_t mode = checkmode(L, 3, 0600);
+
+    return pushdone(L, noe_file_write(path, data, len, mode, &err), &err);
+}
+
+static int sys_file_equals(lua_State *L)
+{
+    struct noe_error err;
+    size_t len;
+    const char *path = checkpath(L, 1);
+    const char *data = luaL_checklstring(L, 2, &len);
+    int same = noe_file_equals(path, data, len, &err);
+
+    if (same < 0)
+        return noeL_pusherror(L, &err);
+    lua_pushboolean(L, same);
+    return 1;
+}
+
+static int sys_unlink(lua_State *L)
+{
+    const char *path = checkpath(L, 1);
+
+    return pushoutcome(L, unlink(path), "unlink", path);
+}
+
+static int sys_chmod(lua_State *L)
+{
+    const char *path = checkpath(L, 1);
+
+    luaL_checkinteger(L, 2);
+    return pushoutcome(L, chmod(path, checkmode(L, 2, 0)), "chmod", path);
+}
+
+static int sys_rename(lua_State *L)
+{
+    struct noe_error err;
+    const char *from = checkpath(L, 1);
+    const char *to = checkpath(L, 2);
+
+    return pushdone(L, noe_file_rename(from, to, &err), &err);
+}
+
+static int sys_exchange(lua_State *L)
+{
+    struct noe_error err;
+    const char *one = checkpath(L, 1);
+    const char *other = checkpath(L, 2);
+
+    return pushdone(L, noe_file_exchange(one, other, &err), &err);
+}
+
+/* [-0, +1] */
+static int sys_readlink(lua_State *L)
+{
+    char target[PATH_MAX];
+    const char *path = checkpath(L, 1);
+    ssize_t len = readlink(path, target, sizeof(target));
+
+    if (len < 0)
+        return pushfailure(L, "readlink", path);
+    lua_pushlstring(L, target, (size_t)len);
+    return 1;
+}
+
+static int sys_realpath(lua_State *L)
+{
+    char resolved[PATH_MAX];
+    const char *path = checkpath(L, 1);
+
+    if (realpath(path, resolved) == NULL)
+        return pushfailure(L, "realpath", path);
+    lua_pushstring(L, resolved);
+    return 1;
+}
+
+/* With the effective ids: those are what an open or exec will be judged by. */
+static int sys_access(lua_State *L)
+{
+    const char *path = checkpath(L, 1);
+    const char *letters = luaL_optstring(L, 2, "");
+    int mode = F_OK;
+
+    for (; *letters != '\0'; letters++) {
+        static const char known[] = "xwr"; /* X_OK, W_OK, R_OK: 1, 2, 4 */
+        const char *bit = strchr(known, *letters);
+        luaL_argcheck(L, bit != NULL, 2, "only r, w and x are known");
+        mode |= 1 << (bit - known);
+    }
+    return pushoutcome(L, faccessat(AT_FDCWD, path, mode, AT_EACCESS), "access",
+                       path);
+}
+
+static const char *type_name(mode_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return "file";
+    case S_IFDIR:
+        return "directory";
+    case S_IFLNK:
+        return "link";
+    case S_IFIFO:
+        return "fifo";
+    case S_IFSOCK:
+        return "socket";
+    case S_IFCHR:
+        return "char";
+    case S_IFBLK:
+        return "block";
+    default:
+        return "unknown";
+    }
+}
+
+/* [-0, +0]: a field of the table on the top */
+static void setinteger(lua_State *L, const char *name, lua_Integer value)
+{
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static int sys_stat(lua_State *L)
+{
+    struct stat st;
+    const char *path = checkpath(L, 1);
+    int flags = lua_toboolean(L, 2) ? 0 : AT_SYMLINK_NOFOLLOW;
+
+    if (fstatat(AT_FDCWD, path, &st, flags) != 0)
+        return pushfailure(L, "stat", path);
+    lua_createtable(L, 0, 8);
+    lua_pushstring(L, type_name(st.st_mode));
+    lua_setfield(L, -2, "type");
+    setinteger(L, "mode", (lua_Integer)(st.st_mode & 07777));
+    setinteger(L, "uid", (lua_Integer)st.st_uid);
+    setinteger(L, "gid", (lua_Integer)st.st_gid);
+    setinteger(L, "size", (lua_Integer)st.st_size);
+    setinteger(L, "dev", (lua_Integer)st.st_dev);
+    setinteger(L, "ino", (lua_Integer)st.st_ino);
+    lua_pushnumber(L, (lua_Number)st.st_mtim.tv_sec +
+                          (lua_Number)st.st_mtim.tv_nsec / 1e9);
+    lua_setfield(L, -2, "mtime");
+    return 1;
+}
+
+/* ------------------------------------------------------------- directories */
+
+static int sys_mkdir(lua_State *L)
+{
+    const char *path = checkpath(L, 1);
+    mode_t mode = checkmode(L, 2, 0700);
+
+    return pushoutcome(L, mkdir(path, mode), "mkdir", path);
+}
+
+static int sys_mkdir_private(lua_State *L)
+{
+    struct noe_error err;
+    const char *path = checkpath(L, 1);
+
+    return pushdone(L, noe_file_make_private(path, &err), &err);
+}
+
+static int sys_mkdtemp(lua_State *L)
+{
+    char path[PATH_MAX];
+    const char *prefix = checkpath(L, 1);
+
+    int len = snprintf(path, sizeof(path), "%sXXXXXX", prefix);
+    errno = ENAMETOOLONG;
+    if (len < 0 || (size_t)len >= sizeof(path) || mkdtemp(path) == NULL)
+        return pushfailure(L, "mkdtemp", prefix);
+    lua_pushstring(L, path);
+    return 1;
+}
+
+static int sys_rmdir(lua_State *L)
+{
+    const char *path = checkpath(L, 1);
+
+    return pushoutcome(L, rmdir(path), "rmdir", path);
+}
+
+static int sys_remove_tree(lua_State *L)
+{
+    struct noe_error err;
+    const char *path = checkpath(L, 1);
+
+    return pushdone(L, noe_file_remove_tree(path, &err), &err);
+}
+
+/* Appends all names to the table on the top. 0, or -1 with errno. [-0, +0] */
+static int addnames(lua_State *L, DIR *stream)
+{
+    struct dirent *entry;
+    int count = 0;
+
+    for (errno = 0; (entry = readdir(stream)) != NULL; errno = 0) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+            continue;
+        lua_pushstring(L, name);
+        lua_rawseti(L, -2, ++count);
+    }
+    return errno == 0 ? 0 : -1;
+}
+
+static int sys_list(lua_State *L)
+{
+    const char *path = checkpath(L, 1);
+    struct scratch *scratch = newscratch(L);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0)
+        return pushfailure(L, "open", path);
+    scratch->stream = fdopendir(fd);
+    if (scratch->stream == NULL) {
+        noe_fd_close(&fd);
+        return pushfailure(L, "open", path);
+    }
+    lua_newtable(L);
+    if (addnames(L, scratch->stream) != 0)
+        return pushfailure(L, "list", path);
+    closedir(scratch->stream);
+    scratch->stream = NULL;
+    return 1;
+}
+
+/* ------------------------------------------------------------------- locks */
+
+struct lock {
+    int fd; /* -1: closed */
+};
+
+/* Only closes, and never unlocks: in a forked child of the host the lock is
+ * still the parent's, and the last copy of the fd ends it. */
+static int lock_close(lua_State *L)
+{
+    struct lock *lock = luaL_checkudata(L, 1, LOCK_TYPE);
+
+    noe_fd_close(&lock->fd);
+    return 0;
+}
+
+static int lock_tostring(lua_State *L)
+{
+    const struct lock *lock = luaL_checkudata(L, 1, LOCK_TYPE);
+
+    lua_pushfstring(L, "%s (%s)", LOCK_TYPE, lock->fd < 0 ? "closed" : "held");
+    return 1;
+}
+
+static int sys_lock(lua_State *L)
+{
+    struct noe_error err;
+    const char *path = checkpath(L, 1);
+    int wait = optflag(L, 2, "wait", 1);
+    struct lock *lock = lua_newuserdata(L, sizeof(*lock));
+
+    lock->fd = -1;
+    luaL_getmetatable(L, LOCK_TYPE);
+    lua_setmetatable(L, -2);
+    if (noe_file_lock(path, wait, &lock->fd, &err) != 0)
+        return noeL_pusherror(L, &err);
+    return 1;
+}
+
+/* ------------------------------------------------------------------ module */
+
+static const luaL_Reg functions[] = {
+    {"access", sys_access},
+    {"chmod", sys_chmod},
+    {"clock", sys_clock},
+    {"cpu_count", sys_cpu_count},
+    {"environ", sys_environ},
+    {"exchange", sys_exchange},
+    {"file_equals", sys_file_equals},
+    {"geteuid", sys_geteuid},
+    {"getpid", sys_getpid},
+    {"isatty", sys_isatty},
+    {"list", sys_list},
+    {"lock", sys_lock},
+    {"mkdir", sys_mkdir},
+    {"mkdir_private", sys_mkdir_private},
+    {"mkdtemp", sys_mkdtemp},
+    {"read_file", sys_read_file},
+    {"readlink", sys_readlink},
+    {"realpath", sys_realpath},
+    {"remove_tree", sys_remove_tree},
+    {"rename", sys_rename},
+    {"rmdir", sys_rmdir},
+    {"sha256", sys_sha256},
+    {"stat", sys_stat},
+    {"time", sys_time},
+    {"unlink", sys_unlink},
+    {"write_file", sys_write_file},
+    {NULL, NULL},
+};
+
+static const luaL_Reg lock_methods[] = {
+    {"close", lock_close},
+    {NULL, NULL},
+};
+
+static const luaL_Reg lock_metamethods[] = {
+    {"__close", lock_close},
+    {"__gc", lock_close},
+    {"__tostring", lock_tostring},
+    {NULL, NULL},
+};
+
+static const luaL_Reg scratch_methods[] = {{NULL, NULL}};
+
+static const luaL_Reg scratch_metamethods[] = {
+    {"__gc", scratch_close},
+    {NULL, NULL},
+};
+
+void noeL_open_sys(lua_State *L)
+{
+    noeL_newtype(L, LOCK_TYPE, lock_methods, lock_metamethods);
+    noeL_newtype(L, SCRATCH_TYPE, scratch_methods, scratch_metamethods);
+    luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Starting a child costs the same whatever the host's size: it runs in the
+ * host's memory, as after vfork, until exec. That is also the danger. While it
+ * lasts every signal is blocked, so that no handler of the host runs in the
+ * child; the child makes nothing but system calls and works on a stack of its
+ * own; and what it has to say about a failure it writes where the host, which
+ * is stopped meanwhile, looks next.
+ */
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../jail/protocol.h"
+#include "error.h"
+#include "fd.h"
+#include "uapi.h"
+
+extern const unsigned char noe_jail_image[];
+extern const size_t noe_jail_image_len;
+
+enum { POLICIES = 1 << 5 }; /* one for each set of a policy's switches */
+
+struct noe_launcher {
+    int image; /* made when it is first needed */
+    char *jail_path;
+    struct noe_filter filters[POLICIES];
+    struct noe_child *unreaped;
+    size_t unreaped_count;
+    size_t unreaped_capacity;
+};
+
+/* ------------------------------------------------------- the jail's program */
+
+const void *noe_launcher_image(size_t *len)
+{
+    *len = noe_jail_image_len;
+    return noe_jail_image;
+}
+
+static int write_image(int fd)
+{
+    size_t done = 0;
+
+    while (done < noe_jail_image_len) {
+        ssize_t wrote =
+            write(fd, noe_jail_image + done, noe_jail_image_len - done);
+        if (wrote < 0 && errno != EINTR)
+            return -1;
+        done += wrote > 0 ? (size_t)wrote : 0;
+    }
+    return 0;
+}
+
+/* An executable file that no one can change, with no name on any disk. -1 with
+ * errno: EACCES where vm.memfd_noexec forbids it. */
+static int image_in_memory(void)
+{
+    int fd = memfd_create("noether-jail",
+                          MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+        fd = memfd_create("noether-jail", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -1;
+    int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+    if (write_image(fd) == 0 && fchmod(fd, 0555) == 0 &&
+        fcntl(fd, F_ADD_SEALS, seals) == 0)
+        return fd;
+    noe_fd_close(&fd);
+    return -1;
+}
+
+static bool holds_image(int fd)
+{
+    void *data = mmap(NULL, noe_jail_image_len, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        return false;
+    bool same = memcmp(data, noe_jail_image, noe_jail_image_len) == 0;
+    munmap(data, noe_jail_image_len);
+    return same;
+}
+
+/* Compared byte by byte, and of an owner whom we trust anyway, so that what was
+ * compared is what runs. */
+static int image_on_disk(const char *path, struct noe_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        noe_error_set(err, NOE_FAULT_SPAWN, errno, "open the supervisor", "%s",
+                      path);
+    } else if ((st.st_uid != 0 && st.st_uid != geteuid()) ||
+               (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        noe_error_set(err, NOE_FAULT_SPAWN, EPERM, "open the supervisor",
+                      "%s: others can write to it", path);
+    } else if ((size_t)st.st_size != noe_jail_image_len || !holds_image(fd)) {
+        noe_error_set(err, NOE_FAULT_SPAWN, 0, "open the supervisor",
+                      "%s: not the program of this version", path);
+    } else {
+        return fd;
+    }
+    noe_fd_close(&fd);
+    return -1;
+}
+
+static int need_image(struct noe_launcher *launcher, struct noe_error *err)
+{
+    if (launcher->image >= 0)
+        return 0;
+    launcher->image = image_in_memory();
+    if (launcher->image >= 0)
+        return 0;
+    if (launcher->jail_path == NULL || errno == EMFILE || errno == ENFILE)
+        return noe_error_set(err, NOE_FAULT_SPAWN, errno, "memfd_create",
+                             "no program can be run from memory");
+    launcher->image = image_on_disk(launcher->jail_path, err);
+    return launcher->image >= 0 ? 0 : -1;
+}
+
+int noe_launcher_open(struct noe_launcher **launcher, const char *jail_path,
+                      struct noe_error *err)
+{
+    struct noe_launcher *made = calloc(1, sizeof(*made));
+
+    if (made != NULL && jail_path != NULL) {
+        made->jail_path = strdup(jail_path);
+        if (made->jail_path == NULL) {
+            free(made);
+            made = NULL;
+        }
+    }
+    if (made == NULL)
+        return noe_error_set(err, NOE_FAULT_SYSTEM, ENOMEM, "open a launcher",
+                             "%s", "");
+    made->image = -1;
+    *launcher = made;
+    return 0;
+}
+
+/* ---------------------------------------------------------------- the filters */
+
+static size_t policy_index(const struct noe_seccomp_policy *policy)
+{
+    return (size_t)policy->network | (size_t)policy->private_network << 1 |
+           (size_t)policy->private_ipc << 2 | (size_t)policy->processes << 3 |
+           (size_t)policy->report << 4;
+}
+
+const struct noe_filter *
+noe_launcher_filter(struct noe_launcher *launcher,
+                    const struct noe_seccomp_policy *policy,
+                    struct noe_error *err)
+{
+    struct noe_filter *filter = &launcher->filters[policy_index(policy)];
+
+    if (filter->code == NULL && noe_seccomp_build(policy, filter, err) != 0)
+        return NULL;
+    return filter;
+}
+
+/* ------------------------------------------------------------ the child part
+ */
+
+/* The child's frames are never left, so what AddressSanitizer notes about them
+ * would stay, and be believed of the host's own frames in that place. */
+#if defined(__has_attribute)
+#if __has_attribute(no_sanitize_address)
+#define IN_CHILD __attribute__((no_sanitize_address))
+#endif
+#endif
+#ifndef IN_CHILD
+#define IN_CHILD
+#endif
+
+struct child_task {
+    const struct noe_launch *launch;
+    int image;
+    const char *step; /* what failed, or NULL */
+    int code;
+};
+
+/* Above the numbers that are about to be given out. */
+IN_CHILD static int out_of_the_way(int fd)
+{
+    if (fd < 0 || fd >= NOE_JAIL_FIRST_FREE_FD)
+        return fd;
+    return fcntl(fd, F_DUPFD_CLOEXEC, NOE_JAIL_FIRST_FREE_FD);
+}
+
+/* All are moved away first: the host may run with 0 to 2 closed, and our own
+ * pipes may have got these numbers. */
+IN_CHILD static int place_descriptors(const struct child_task *task)
+{
+    const struct noe_launch *launch = task->launch;
+    int from[] = {launch->stdio[0], launch->stdio[1], launch->stdio[2],
+                  launch->control, launch->pass_image ? task->image : -1};
+    const int count = (int)(sizeof(from) / sizeof(*from));
+
+    for (int i = 0; i < count; i++) {
+        int fd = out_of_the_way(from[i]);
+        if (fd < 0 && from[i] >= 0)
+            return -1;
+        from[i] = fd;
+    }
+    for (int i = 0; i < count; i++)
+        if (from[i] >= 0 && dup2(from[i], i) < 0)
+            return -1;
+    return 0;
+}
+
+/* For kernels before 5.11, and sandboxes that know no close_range. */
+IN_CHILD static void mark_one_by_one(int first)
+{
+    long end = sysconf(_SC_OPEN_MAX);
+
+    for (int fd = first; fd < end; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+IN_CHILD static void default_signals(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int sig = 1; sig < NSIG; sig++)
+        sigaction(sig, &action, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+IN_CHILD static const char *become_program(const struct noe_launch *launch)
+{
+    if (setsid() < 0)
+        return "setsid";
+    if (launch->cwd != NULL && chdir(launch->cwd) != 0)
+        return "chdir";
+    if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0)
+        mark_one_by_one(3);
+    default_signals();
+    execve(launch->argv[0], (char *const *)launch->argv,
+           (char *const *)launch->envp);
+    return "execve";
+}
+
+/* The jail resets signals and closes the rest by itself. */
+IN_CHILD static const char *become_jail(const struct child_task *task)
+{
+    const struct noe_launch *launch = task->launch;
+
+    execveat(task->image, "", (char *const *)launch->argv,
+             (char *const *)launch->envp, AT_EMPTY_PATH);
+    return "execve of the supervisor";
+}
+
+/* From here on we are the child, in the host's memory. */
+IN_CHILD static int child_main(void *argument)
+{
+    struct child_task *task = argument;
+    /* The copy that stays open for exec must not be one that dup2 replaces. */
+    struct child_task own = *task;
+
+    own.image = out_of_the_way(own.image);
+    if (place_descriptors(&own) != 0)
+        own.step = "dup2";
+    else if (own.launch->control >= 0)
+        own.step = become_jail(&own);
+    else
+        own.step = become_program(own.launch);
+    task->code = errno;
+    task->step = own.step;
+    _exit(127);
+}
+
+/* ----------------------------------------------------------------- the host */
+
+static pid_t clone_child(struct child_task *task, int *pidfd)
+{
+    enum { STACK_SIZE = 32 * 1024 };
+    char stack[STACK_SIZE] __attribute__((aligned(64)));
+
+    return clone(child_main, stack + STACK_SIZE,
+                 CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, task, pidfd);
+}
+
+int noe_launch(struct noe_launcher *launcher, const struct noe_launch *launch,
+               struct noe_child *child, struct noe_error *err)
+{
+    if (launch->control >= 0 && need_image(launcher, err) != 0)
+        return -1;
+    struct child_task task = {launch, launcher->image, NULL, 0};
+    sigset_t all;
+    sigset_t before;
+    int cancel_state;
+    int status;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    *child = (struct noe_child){.pidfd = -1};
+    child->pid = clone_child(&task, &child->pidfd);
+    int code = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_setcancelstate(cancel_state, NULL);
+
+    if (child->pid < 0)
+        return noe_error_set(err, NOE_FAULT_SPAWN, code, "clone",
+                             "no process could be made");
+    if (task.step == NULL)
+        return 0;
+    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    noe_fd_close(&child->pidfd);
+    const char *path =
+        strcmp(task.step, "chdir") == 0 ? launch->cwd : launch->argv[0];
+    return noe_error_set(err, NOE_FAULT_SPAWN, task.code, task.step, "%.400s",
+                         path);
+}
+
+/* ------------------------------------------------------------------- reaping
+ */
+
+int noe_child_reap(const struct noe_child *child, int *status)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    /* __WALL: a host that set another exit signal. By descriptor: the number
+     * may belong to a stranger if somebody else reaped the child. */
+    if (waitid((idtype_t)P_PIDFD, (id_t)child->pidfd, &info,
+               WEXITED | WNOHANG | __WALL) != 0) {
+        *status = -1;
+        return errno != EINTR;
+    }
+    if (info.si_pid == 0)
+        return 0;
+    *status = info.si_code == CLD_EXITED ? W_EXITCODE(info.si_status, 0)
+                                         : W_EXITCODE(0, info.si_status);
+    return 1;
+}
+
+void noe_launcher_reap(struct noe_launcher *launcher)
+{
+    size_t kept = 0;
+    int status;
+
+    for (size_t i = 0; i < launcher->unreaped_count; i++) {
+        struct noe_child *child = &launcher->unreaped[i];
+        if (noe_child_reap(child, &status))
+            noe_fd_close(&child->pidfd);
+        else
+            launcher->unreaped[kept++] = *child;
+    }
+    launcher->unreaped_count = kept;
+}
+
+void noe_launcher_adopt(struct noe_launcher *launcher, struct noe_child *child)
+{
+    noe_launcher_reap(launcher);
+    if (launcher->unreaped_count == launcher->unreaped_capacity) {
+        size_t capacity = launcher->unreaped_capacity * 2 + 8;
+        struct noe_child *grown =
+            realloc(launcher->unreaped, capacity * sizeof(*grown));
+        if (grown == NULL) { /* it stays a zombie until the host ends */
+            noe_fd_close(&child->pidfd);
+            return;
+        }
+        launcher->unreaped = grown;
+        launcher->unreaped_capacity = capacity;
+    }
+    launcher->unreaped[launcher->unreaped_count++] = *child;
+}
+
+void noe_launcher_close(struct noe_launcher *launcher)
+{
+    if (launcher == NULL)
+        return;
+    noe_launcher_reap(launcher);
+    for (size_t i = 0; i < launcher->unreaped_count; i++)
+        noe_fd_close(&launcher->unreaped[i].pidfd);
+    free(launcher->unreaped);
+    noe_fd_close(&launcher->image);
+    for (size_t i = 0; i < POLICIES; i++)
+        noe_filter_free(&launcher->filters[i]);
+    free(launcher->jail_path);
+    free(launcher);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef NOE_LAUNCH_H
+#define NOE_LAUNCH_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "noether.h"
+#include "seccomp.h"
+
+/* One child: the jail (`control` and the launcher's image are set), or, if
+ * `control` is -1, the program itself. The descriptors stay the caller's. */
+struct noe_launch {
+    int stdio[3];
+    int control;
+    bool pass_image; /* the jail must be able to start itself again */
+    const char *const *argv;
+    const char *const *envp;
+    const char *cwd; /* or NULL; for the bare program */
+};
+
+/* A child, and a descriptor for it. */
+struct noe_child {
+    pid_t pid;
+    int pidfd;
+};
+
+/* Starts the child; it has exec'd when this returns. 0, or -1 with `err`. */
+int noe_launch(struct noe_launcher *launcher, const struct noe_launch *launch,
+               struct noe_child *child, struct noe_error *err);
+
+/* The seccomp filter of a policy, built when it is first asked for. */
+const struct noe_filter *
+noe_launcher_filter(struct noe_launcher *launcher,
+                    const struct noe_seccomp_policy *policy,
+                    struct noe_error *err);
+
+/* Takes over a child that is about to end, to be reaped at some later call. The
+ * descriptor is the launcher's from now on. */
+void noe_launcher_adopt(struct noe_launcher *launcher, struct noe_child *child);
+
+/* Reaps a child if it has ended. 1: done, and its status is in *status, or
+ * *status is -1 if somebody else took it; 0: it still runs. */
+int noe_child_reap(const struct noe_child *child, int *status);
+
+#endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+#include "message.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "../jail/protocol.h"
+#include "argv.h"
+#include "error.h"
+#include "sandbox.h"
+#include "seccomp.h"
+
+/* The parts of one message; `strings` is a vector for its builder's sake, whose
+ * bytes are just what is wanted. */
+struct parts {
+    struct noe_jail_start start;
+    struct noe_argv strings;
+    struct sock_filter *filter; /* a copy with a password of its own */
+};
+
+static int no_memory(struct noe_error *err)
+{
+    return noe_error_set(err, NOE_FAULT_SPAWN, ENOMEM, "spawn", "%s", "");
+}
+
+/* -------------------------------------------------------------------- the limits */
+
+static int64_t limit_value(uint64_t value)
+{
+    return value > INT64_MAX ? NOE_JAIL_NO_LIMIT : (int64_t)value;
+}
+
+static void add_limits(struct noe_jail_start *start,
+                       const struct noe_limits *limits)
+{
+    struct noe_limits unlimited;
+
+    noe_limits_init(&unlimited);
+    if (limits == NULL)
+        limits = &unlimited;
+    start->limits = (struct noe_jail_limits){
+        .memory_bytes = limit_value(limits->memory_bytes),
+        .cpu_us = limits->cpu_ms < INT64_MAX / 1000
+                      ? (int64_t)limits->cpu_ms * 1000
+                      : NOE_JAIL_NO_LIMIT,
+        .processes = limit_value(limits->processes),
+        .open_files = limit_value(limits->open_files),
+        .file_bytes = limit_value(limits->file_bytes)};
+    start->private_bytes = limit_value(limits->private_bytes);
+    start->private_files = limit_value(limits->private_files);
+    /* Without walls this would count the user's processes everywhere. */
+    if (start->walls == NOE_JAIL_NO_WALLS ||
+        start->walls == NOE_JAIL_LANDLOCK)
+        start->limits.processes = NOE_JAIL_NO_LIMIT;
+}
+
+/* --------------------------------------------------------------------- the walls */
+
+static int add_wrapper(struct parts *parts, const struct noe_options *options,
+                       struct noe_error *err)
+{
+    char **wrapper =
+        noe_sandbox_wrapper(options->sandbox, options->limits, err);
+
+    if (wrapper == NULL)
+        return -1;
+    for (char **word = wrapper; *word != NULL; word++) {
+        noe_argv_add(&parts->strings, *word);
+        parts->start.wrapper_count++;
+    }
+    free(wrapper);
+    return 0;
+}
+
+/* Links in the source are followed here, once; the jail follows none. */
+static int add_bind(struct parts *parts, const struct noe_place *place,
+                    struct noe_error *err)
+{
+    char *source = realpath(place->bind->source, NULL);
+
+    if (source == NULL)
+        return noe_error_set(err, NOE_FAULT_SANDBOX, errno, "bind", "%.300s",
+                             place->bind->source);
+    int status = noe_sandbox_check_source(source, err);
+    noe_argv_add_joined(&parts->strings, place->writable ? "w" : "r", source);
+    noe_argv_add(&parts->strings, place->bind->target);
+    parts->start.bind_count++;
+    free(source);
+    return status;
+}
+
+static int add_files(struct parts *parts, const struct noe_sandbox *sandbox,
+                     struct noe_error *err)
+{
+    size_t count;
+    struct noe_place *places = noe_sandbox_places(sandbox, &count);
+    int status = 0;
+
+    if (places == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < count && status == 0; i++)
+        status = add_bind(parts, &places[i], err);
+    free(places);
+    for (size_t i = 0; i < sandbox->link_count; i++) {
+        noe_argv_add(&parts->strings, sandbox->links[i].source);
+        noe_argv_add(&parts->strings, sandbox->links[i].target);
+        parts->start.link_count++;
+    }
+    return status;
+}
+
+/* -------------------------------------------------------------------- the filter */
+
+static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
+                      struct noe_launcher *launcher, struct noe_error *err)
+{
+    struct noe_jail_start *start = &parts->start;
+    bool walls = start->walls != NOE_JAIL_LANDLOCK;
+    const struct noe_seccomp_policy policy = {
+        .network = sandbox->network == NOE_NETWORK_HOST,
+        .private_network = walls && sandbox->network == NOE_NETWORK_NONE,
+        .private_ipc = walls,
+        .processes = sandbox->processes,
+        .report = !sandbox->processes};
+    const struct noe_filter *filter =
+        noe_launcher_filter(launcher, &policy, err);
+
+    if (filter == NULL)
+        return -1;
+    size_t size = filter->count * sizeof(*filter->code);
+    parts->filter = malloc(size);
+    if (parts->filter == NULL)
+        return no_memory(err);
+    memcpy(parts->filter, filter->code, size);
+    start->filter_len = (uint32_t)size;
+    start->reports_denied = policy.report;
+    if (policy.processes)
+        return 0;
+    if (getrandom(start->password, sizeof(start->password), 0) !=
+        sizeof(start->password))
+        return noe_error_set(err, NOE_FAULT_SPAWN, errno, "getrandom", "%s",
+                             "");
+    noe_seccomp_set_password(parts->filter, filter->count, start->password);
+    return 0;
+}
+
+/* --------------------------------------------------------------------- together */
+
+static const char *work_dir_of(const struct noe_sandbox *sandbox)
+{
+    if (sandbox->work_dir != NULL)
+        return sandbox->work_dir;
+    return sandbox->backend == NOE_BACKEND_LANDLOCK ? sandbox->private_dir
+                                                    : "/work";
+}
+
+static int add_sandbox(struct parts *parts, const struct noe_options *options,
+                       struct noe_launcher *launcher, struct noe_error *err)
+{
+    const struct noe_sandbox *sandbox = options->sandbox;
+    bool wrapped = parts->start.walls == NOE_JAIL_WRAPPED;
+
+    parts->start.host_network = sandbox->network == NOE_NETWORK_HOST;
+    if (!wrapped) { /* a wrapper enters it by itself */
+        noe_argv_add(&parts->strings, work_dir_of(sandbox));
+        parts->start.has_cwd = 1;
+    }
+    if (parts->start.walls == NOE_JAIL_LANDLOCK) {
+        noe_argv_add(&parts->strings, sandbox->private_dir);
+        parts->start.has_private = 1;
+    }
+    if (wrapped && add_wrapper(parts, options, err) != 0)
+        return -1;
+    if (add_files(parts, sandbox, err) != 0)
+        return -1;
+    return add_filter(parts, sandbox, launcher, err);
+}
+
+static uint32_t walls_of(const struct noe_sandbox *sandbox)
+{
+    switch (sandbox != NULL ? sandbox->backend : NOE_BACKEND_NONE) {
+    case NOE_BACKEND_BWRAP:
+        return NOE_JAIL_WRAPPED;
+    case NOE_BACKEND_NATIVE:
+        return NOE_JAIL_NATIVE;
+    case NOE_BACKEND_LANDLOCK:
+        return NOE_JAIL_LANDLOCK;
+    default:
+        return NOE_JAIL_NO_WALLS;
+    }
+}
+
+static int collect(struct parts *parts, const struct noe_message *message,
+                   struct noe_launcher *launcher, struct noe_error *err)
+{
+    const struct noe_options *options = message->options;
+    struct noe_jail_start *start = &parts->start;
+
+    *start = (struct noe_jail_start){.version = NOE_JAIL_VERSION,
+                                     .role = NOE_JAIL_SUPERVISOR,
+                                     .walls = walls_of(options->sandbox),
+                                     .host_pid = message->host,
+                                     .deadline_us = message->deadline_us};
+    if (message->deadline_us == INT64_MAX)
+        start->deadline_us = NOE_JAIL_NO_LIMIT;
+    add_limits(start, options->limits);
+    if (start->walls != NOE_JAIL_NO_WALLS)
+        return add_sandbox(parts, options, launcher, err);
+    if (options->cwd != NULL) {
+        noe_argv_add(&parts->strings, options->cwd);
+        start->has_cwd = 1;
+    }
+    return 0;
+}
+
+static int deliver(struct parts *parts, int socket, struct noe_error *err)
+{
+    struct noe_jail_start *start = &parts->start;
+    struct iovec pieces[] = {
+        {start, sizeof(*start)},
+        {parts->filter, start->filter_len},
+        {parts->strings.bytes.data, parts->strings.bytes.len}};
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 3};
+
+    if (parts->strings.failed)
+        return no_memory(err);
+    size_t rest = start->filter_len + parts->strings.bytes.len;
+    if (rest > NOE_JAIL_MAX_MESSAGE)
+        return noe_error_set(err, NOE_FAULT_ARGUMENT, E2BIG, "spawn",
+                             "the sandbox description");
+    start->strings_len = (uint32_t)parts->strings.bytes.len;
+    if (sendmsg(socket, &message, MSG_NOSIGNAL) < 0)
+        return noe_error_set(err, NOE_FAULT_SPAWN, errno, "send",
+                             "the supervisor's instructions");
+    return 0;
+}
+
+int noe_message_send(const struct noe_message *message,
+                     struct noe_launcher *launcher, int socket,
+                     struct noe_error *err)
+{
+    struct parts parts = {.filter = NULL};
+    int status = collect(&parts, message, launcher, err);
+
+    if (status == 0)
+        status = deliver(&parts, socket, err);
+    noe_argv_free(&parts.strings);
+    free(parts.filter);
+    return status;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+#include "seccomp.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "fd.h"
+
+/* --------------------------------------------------------- what is refused */
+
+enum { REPORT = 0 }; /* in place of an errno: EPERM, or the listener's answer */
+
+/* A call is refused with `error` if all its comparisons hold. */
+struct rule {
+    const char *name;
+    int number; /* negative where the architecture does not have the call */
+    int error;
+    struct scmp_arg_cmp when[2]; /* the first without an operator ends it */
+};
+
+#define DENY(call, error)           \
+    {                               \
+#call, __SNR_##call, error, \
+        {                           \
+            {                       \
+                0                   \
+            }                       \
+        }                           \
+    }
+#define DENY_IF(call, error, ...)   \
+    {                               \
+#call, __SNR_##call, error, \
+        {                           \
+            __VA_ARGS__             \
+        }                           \
+    }
+
+/*
+ * Registers have 64 bits, and of an int the kernel looks at the lower half
+ * only: either the upper half is masked out, or a comparison is written so that
+ * anything in it is refused. libseccomp takes one comparison per argument and
+ * rule, and where several rules for one call have conditions on the same
+ * argument, these must exclude each other or end the rule.
+ */
+#define IS(arg, value)                 \
+    {                                  \
+        (arg), SCMP_CMP_EQ, (value), 0 \
+    }
+#define IS_NOT(arg, value)             \
+    {                                  \
+        (arg), SCMP_CMP_NE, (value), 0 \
+    }
+#define ABOVE(arg, value)              \
+    {                                  \
+        (arg), SCMP_CMP_GT, (value), 0 \
+    }
+#define INT_IS(arg, value)                             \
+    {                                                  \
+        (arg), SCMP_CMP_MASKED_EQ, UINT32_MAX, (value) \
+    }
+#define BITS_ARE(arg, mask, value)                 \
+    {                                              \
+        (arg), SCMP_CMP_MASKED_EQ, (mask), (value) \
+    }
+#define HAS(arg, bit) BITS_ARE(arg, bit, bit)
+#define LACKS(arg, bit) BITS_ARE(arg, bit, 0)
+
+static const struct rule mounts[] = {
+    DENY(mount, EPERM),
+    DENY(umount2, EPERM),
+    DENY(pivot_root, EPERM),
+    DENY(chroot, EPERM),
+    DENY(open_tree, EPERM),
+    DENY(move_mount, EPERM),
+    DENY(mount_setattr, EPERM),
+    DENY(fsopen, EPERM),
+    DENY(fsconfig, EPERM),
+    DENY(fsmount, EPERM),
+    DENY(fspick, EPERM),
+    /* A handle leads to files by number, past any mount namespace. */
+    DENY(name_to_handle_at, EPERM),
+    DENY(open_by_handle_at, EPERM),
+};
+
+/* The flags of clone3 are in memory, where no filter can read them: ENOSYS
+ * makes every C library fall back to clone. */
+static const struct rule namespaces[] = {
+    DENY(unshare, EPERM),
+    DENY(setns, EPERM),
+    DENY(clone3, ENOSYS),
+    DENY_IF(clone, EPERM, HAS(0, CLONE_NEWNS)),
+    DENY_IF(clone, EPERM, HAS(0, CLONE_NEWCGROUP)),
+    DENY_IF(clone, EPERM, HAS(0, CLONE_NEWUTS)),
+    DENY_IF(clone, EPERM, HAS(0, CLONE_NEWIPC)),
+    DENY_IF(clone, EPERM, HAS(0, CLONE_NEWUSER)),
+    DENY_IF(clone, EPERM, HAS(0, CLONE_NEWPID)),
+    DENY_IF(clone, EPERM, HAS(0, CLONE_NEWNET)),
+};
+
+/* Parts of the kernel that are large, rarely needed, and where ways out were
+ * found. Those that programs try before something else are as if not built. */
+static const struct rule kernel[] = {
+    DENY(io_uring_setup, ENOSYS),
+    DENY(io_uring_enter, ENOSYS),
+    DENY(io_uring_register, ENOSYS),
+    DENY(userfaultfd, ENOSYS),
+    DENY(memfd_secret, ENOSYS),
+    DENY(modify_ldt, ENOSYS),
+    DENY(bpf, EPERM),
+    DENY(perf_event_open, EPERM),
+    DENY(keyctl, EPERM),
+    DENY(add_key, EPERM),
+    DENY(request_key, EPERM),
+    DENY(fanotify_init, EPERM),
+    DENY(fanotify_mark, EPERM),
+    DENY(init_module, EPERM),
+    DENY(finit_module, EPERM),
+    DENY(delete_module, EPERM),
+    DENY(kexec_load, EPERM),
+    DENY(kexec_file_load, EPERM),
+    DENY(uselib, ENOSYS),
+    /* Memory policy: libnuma takes ENOSYS for a machine with one node. */
+    DENY(get_mempolicy, ENOSYS),
+    DENY(set_mempolicy, ENOSYS),
+    DENY(set_mempolicy_home_node, ENOSYS),
+    DENY(mbind, ENOSYS),
+    DENY(migrate_pages, ENOSYS),
+    DENY(move_pages, ENOSYS),
+    /* Only a query, which all bits set are: other values undo address
+     * randomisation, or make memory executable. */
+    DENY_IF(personality, EPERM, IS_NOT(0, UINT32_MAX)),
+};
+
+static const struct rule machine[] = {
+    DENY(reboot, EPERM),
+    DENY(swapon, EPERM),
+    DENY(swapoff, EPERM),
+    DENY(acct, EPERM),
+    DENY(quotactl, EPERM),
+    DENY(quotactl_fd, EPERM),
+    DENY(syslog, EPERM),
+    DENY(lookup_dcookie, EPERM),
+    DENY(iopl, EPERM),
+    DENY(ioperm, EPERM),
+    DENY(sethostname, EPERM),
+    DENY(setdomainname, EPERM),
+    DENY(settimeofday, EPERM),
+    DENY(clock_settime, EPERM),
+    DENY(clock_adjtime, EPERM),
+    DENY(adjtimex, EPERM),
+    /* What is put into a terminal's input is run by the shell outside
+     * (CVE-2017-5226; with a dirty upper half, CVE-2019-10063). */
+    DENY(vhangup, EPERM),
+    DENY_IF(ioctl, EPERM, INT_IS(1, TIOCSTI)),
+    DENY_IF(ioctl, EPERM, INT_IS(1, TIOCLINUX)),
+};
+
+/* Process 1 has the program's user, whom the kernel lets change its limits,
+ * priority, scheduler and processors. Starved, it would watch no deadline. */
+static const struct rule others[] = {
+    DENY(ptrace, EPERM),
+    DENY(process_vm_readv, EPERM),
+    DENY(process_vm_writev, EPERM),
+    DENY(pidfd_getfd, EPERM),
+    DENY(kcmp, EPERM),
+    DENY_IF(prlimit64, EPERM, IS_NOT(0, 0)),
+    DENY_IF(setpriority, EPERM, INT_IS(0, PRIO_USER)),
+    DENY_IF(setpriority, EPERM, INT_IS(1, 1)),
+    DENY_IF(sched_setparam, EPERM, INT_IS(0, 1)),
+    DENY_IF(sched_setscheduler, EPERM, INT_IS(0, 1)),
+    DENY_IF(sched_setattr, EPERM, INT_IS(0, 1)),
+    DENY_IF(sched_setaffinity, EPERM, INT_IS(0, 1)),
+};
+
+/* Objects without a file name, which outlive the program. */
+static const struct rule shared_ipc[] = {
+    DENY(shmget, ENOSYS),  DENY(semget, ENOSYS),    DENY(msgget, ENOSYS),
+    DENY(mq_open, ENOSYS), DENY(mq_unlink, ENOSYS),
+};
+
+static const struct rule pairs[] = {
+    DENY_IF(socketpair, EAFNOSUPPORT, IS_NOT(0, AF_UNIX)),
+};
+
+/* AF_INET, and AF_INET6, which differs from it in this bit. */
+#define IS_IP(arg) BITS_ARE(arg, ~(uint64_t)8, AF_INET)
+_Static_assert((AF_INET | 8) == AF_INET6, "both families match, and no other");
+
+#define SOCKET_TYPE 0xf /* below SOCK_NONBLOCK and SOCK_CLOEXEC */
+
+/*
+ * Only streams (1) and datagrams (2), and no protocol beyond IP's own, for
+ * which the kernel would load a module (SCTP, L2TP). The legacy SOCK_PACKET
+ * (10) would make AF_INET mean AF_PACKET.
+ *
+ * Of netlink only protocol 0, routing, by which a C library learns which
+ * addresses the machine has.
+ */
+static const struct rule internet[] = {
+    DENY_IF(socket, EPERM, IS_IP(0), BITS_ARE(1, SOCKET_TYPE, SOCK_RAW)),
+    DENY_IF(socket, ESOCKTNOSUPPORT, IS_IP(0), HAS(1, 4)),
+    DENY_IF(socket, ESOCKTNOSUPPORT, IS_IP(0), HAS(1, 8)),
+    DENY_IF(socket, EPROTONOSUPPORT, IS_IP(0), ABOVE(2, IPPROTO_ICMPV6)),
+    DENY_IF(socket, EPROTONOSUPPORT, IS(0, AF_NETLINK), IS_NOT(2, 0)),
+};
+
+/* Stands for the password while the filter is built. Each half is a number
+ * that occurs nowhere else. */
+#define PLACE_0 0x9f0e4c1ad2375b61
+#define PLACE_1 0xb86d7e25a1c9f403
+#define PLACE_2 0xe4217a9bc65d0f38
+
+/*
+ * A filter of the program's own may hand calls to a listener of its own, who
+ * could let pass what only our listener is asked about, once that is closed.
+ */
+static const struct rule starting[] = {
+    DENY(fork, REPORT),
+    DENY(vfork, REPORT),
+    DENY_IF(clone, REPORT, LACKS(0, CLONE_THREAD)),
+    DENY(execveat, REPORT),
+    DENY_IF(execve, REPORT, IS_NOT(3, PLACE_0)),
+    DENY_IF(execve, REPORT, IS_NOT(4, PLACE_1)),
+    DENY_IF(execve, REPORT, IS_NOT(5, PLACE_2)),
+    DENY_IF(seccomp, EPERM, HAS(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
+};
+
+/* In rising order. Without a network only the first. AF_VSOCK, for one, reaches
+ * the hypervisor from any network namespace. */
+static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+
+/* A later call is not judged by the lists above, so it is not there. From
+ * number 424 on all architectures count alike. */
+enum { NEWEST_CALL = __NR_set_mempolicy_home_node }; /* 5.17 */
+
+/* ------------------------------------------------------ the filter is made */
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+struct builder {
+    scmp_filter_ctx context;
+    const struct noe_seccomp_policy *policy;
+    struct noe_error *err;
+};
+
+static int failed(const struct builder *b, int code, const char *what)
+{
+    return noe_error_set(b->err, NOE_FAULT_SANDBOX, code, "seccomp", "%s",
+                         what);
+}
+
+static uint32_t action(const struct builder *b, int error)
+{
+    if (error != REPORT)
+        return SCMP_ACT_ERRNO((unsigned)error);
+    return b->policy->report ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(EPERM);
+}
+
+static int add(const struct builder *b, const struct rule *rule)
+{
+    unsigned count = 0;
+
+    if (rule->number < 0)
+        return 0;
+    while (count < COUNT(rule->when) && rule->when[count].op != _SCMP_CMP_MIN)
+        count++;
+    int code = seccomp_rule_add_exact_array(b->context, action(b, rule->error),
+                                            rule->number, count, rule->when);
+    return code == 0 ? 0 : failed(b, -code, rule->name);
+}
+
+static int add_all(const struct builder *b, const struct rule *rules,
+                   size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (add(b, &rules[i]) != 0)
+            return -1;
+    return 0;
+}
+
+/* Every family that is not on the list: the gaps one by one, then all above. */
+static int add_families(const struct builder *b, size_t count)
+{
+    unsigned next = 0;
+
+    for (size_t i = 0; i < count; i++, next++)
+        for (; next < families[i]; next++) {
+            struct rule gap = DENY_IF(socket, EAFNOSUPPORT, IS(0, next));
+            if (add(b, &gap) != 0)
+                return -1;
+        }
+    struct rule above = DENY_IF(socket, EAFNOSUPPORT, ABOVE(0, next - 1));
+    return add(b, &above);
+}
+
+static int add_policy(const struct builder *b)
+{
+    const struct noe_seccomp_policy *policy = b->policy;
+    bool inet = policy->network || policy->private_network;
+    const struct {
+        const struct rule *rules;
+        size_t count;
+        bool wanted;
+    } groups[] = {
+        {mounts, COUNT(mounts), true},
+        {namespaces, COUNT(namespaces), true},
+        {kernel, COUNT(kernel), true},
+        {machine, COUNT(machine), true},
+        {others, COUNT(others), true},
+        {pairs, COUNT(pairs), true},
+        {internet, COUNT(internet), inet},
+        {shared_ipc, COUNT(shared_ipc), !policy->private_ipc},
+        {starting, COUNT(starting), !policy->processes},
+    };
+
+    for (size_t i = 0; i < COUNT(groups); i++)
+        if (groups[i].wanted &&
+            add_all(b, groups[i].rules, groups[i].count) != 0)
+            return -1;
+    return add_families(b, inet ? COUNT(families) : 1);
+}
+
+/* Numbers unknown to the list end here; the rest is libseccomp's. */
+static const struct sock_filter prologue[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_CALL, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+};
+
+/* libseccomp writes to a file only; this one has no name. */
+static int export(const struct builder *b, int fd, struct noe_filter *filter)
+{
+    struct stat st;
+
+    if (fd < 0)
+        return failed(b, errno, "memfd_create");
+    int code = seccomp_export_bpf(b->context, fd);
+    if (code != 0)
+        return failed(b, -code, "export the filter");
+    if (fstat(fd, &st) != 0)
+        return failed(b, errno, "fstat");
+    size_t size = (size_t)st.st_size;
+    filter->code = malloc(sizeof(prologue) + size);
+    if (filter->code == NULL)
+        return failed(b, ENOMEM, "the filter");
+    memcpy(filter->code, prologue, sizeof(prologue));
+    filter->count = COUNT(prologue) + size / sizeof(*filter->code);
+    if (pread(fd, filter->code + COUNT(prologue), size, 0) != st.st_size)
+        return failed(b, EIO, "read the filter");
+    return 0;
+}
+
+/* --------------------------------------------------------------- passwords */
+
+static const uint64_t places[] = {PLACE_0, PLACE_1, PLACE_2};
+
+enum { HALVES = 2 * COUNT(places) };
+
+static uint32_t half(const uint64_t *numbers, size_t i)
+{
+    return (uint32_t)(i % 2 == 0 ? numbers[i / 2] : numbers[i / 2] >> 32);
+}
+
+/* Which half of a place the instruction compares with; HALVES: none. */
+static size_t place_at(const struct sock_filter *at)
+{
+    size_t i = 0;
+
+    if (at->code != (BPF_JMP | BPF_JEQ | BPF_K))
+        return HALVES;
+    while (i < HALVES && at->k != half(places, i))
+        i++;
+    return i;
+}
+
+void noe_seccomp_set_password(struct sock_filter *code, size_t count,
+                              const uint64_t password[3])
+{
+    for (size_t n = 0; n < count; n++) {
+        size_t i = place_at(&code[n]);
+        if (i < HALVES)
+            code[n].k = half(password, i);
+    }
+}
+
+/* Should a libseccomp compile comparisons another way, the places would keep
+ * standing in the filter, where they are a password that everybody knows. */
+static int check_places(const struct builder *b,
+                        const struct noe_filter *filter)
+{
+    size_t seen[HALVES + 1] = {0};
+    size_t wanted = b->policy->processes ? 0 : 1;
+
+    for (size_t n = 0; n < filter->count; n++)
+        seen[place_at(&filter->code[n])]++;
+    for (size_t i = 0; i < HALVES; i++)
+        if (seen[i] != wanted)
+            return failed(b, 0, "libseccomp made a filter of unknown shape");
+    return 0;
+}
+
+/* ------------------------------------------------------------------ public */
+
+enum { API_WITH_LISTENERS = 5 };
+
+static int compile(const struct builder *b, struct noe_filter *filter)
+{
+    if (b->policy->report && seccomp_api_get() < API_WITH_LISTENERS)
+        return failed(b, ENOTSUP, "a filter with a listener");
+    int code = seccomp_attr_set(b->context, SCMP_FLTATR_ACT_BADARCH,
+                                SCMP_ACT_ERRNO(ENOSYS));
+    /* A binary tree of the numbers: loads in half the time of a list. */
+    if (code == 0)
+        code = seccomp_attr_set(b->context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    if (code != 0)
+        return failed(b, -code, "seccomp_attr_set");
+    if (add_policy(b) != 0)
+        return -1;
+    int fd = memfd_create("noether-filter", MFD_CLOEXEC);
+    int result = export(b, fd, filter);
+    noe_fd_close(&fd);
+    return result != 0 ? result : check_places(b, filter);
+}
+
+int noe_seccomp_build(const struct noe_seccomp_policy *policy,
+                      struct noe_filter *filter, struct noe_error *err)
+{
+    struct builder b = {seccomp_init(SCMP_ACT_ALLOW), policy, err};
+
+    *filter = (struct noe_filter){NULL, 0};
+    if (b.context == NULL)
+        return failed(&b, ENOMEM, "seccomp_init");
+    int result = compile(&b, filter);
+    seccomp_release(b.context);
+    if (result != 0)
+        noe_filter_free(filter);
+    return result;
+}
+
+void noe_filter_free(struct noe_filter *filter)
+{
+    free(filter->code);
+    *filter = (struct noe_filter){NULL, 0};
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/* What the program's process does to itself, last before exec: Landlock and
+ * the seccomp filter. It runs in init's memory, as after vfork: system calls
+ * only. */
+#include "jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../core/uapi.h"
+
+/* ------------------------------------------------------------------ privileges */
+
+/* The bounding set first: afterwards there is no capability to do it with. Who
+ * had none to begin with cannot, and need not: no_new_privs says the rest. */
+int confine_privileges(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0 && errno != EPERM)
+            return -1;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0)
+        return -1;
+    if (syscall(SYS_capset, &header, none) != 0)
+        return -1;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+/* ------------------------------------------------------------------- Landlock */
+
+int landlock_version(void)
+{
+    long version =
+        syscall(SYS_landlock_create_ruleset, NULL, 0, NOE_LANDLOCK_VERSION);
+
+    return version > 0 ? (int)version : 0;
+}
+
+/* Every right over files that this version knows. */
+static uint64_t file_rights(int version)
+{
+    uint64_t rights = NOE_LANDLOCK_REFER - 1;
+
+    if (version >= 2)
+        rights |= NOE_LANDLOCK_REFER;
+    if (version >= 3)
+        rights |= NOE_LANDLOCK_TRUNCATE;
+    if (version >= 5)
+        rights |= NOE_LANDLOCK_IOCTL_DEV;
+    return rights;
+}
+
+enum {
+    LOOK = NOE_LANDLOCK_EXECUTE | NOE_LANDLOCK_READ_FILE | NOE_LANDLOCK_READ_DIR
+};
+
+static int allow(int ruleset, const char *path, uint64_t rights)
+{
+    struct noe_landlock_path rule = {.allowed_access = rights};
+
+    rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
+    if (rule.parent_fd < 0)
+        return -1;
+    long status = syscall(SYS_landlock_add_rule, ruleset,
+                          NOE_LANDLOCK_PATH_BENEATH, &rule, 0);
+    close(rule.parent_fd);
+    return (int)status;
+}
+
+/* Rights that a file can have; a rule on a file may name no others. */
+static uint64_t rights_on_file(uint64_t rights)
+{
+    return rights &
+           (NOE_LANDLOCK_EXECUTE | NOE_LANDLOCK_WRITE_FILE |
+            NOE_LANDLOCK_READ_FILE | NOE_LANDLOCK_TRUNCATE |
+            NOE_LANDLOCK_IOCTL_DEV);
+}
+
+/* A directory, or a file. */
+static int allow_either(int ruleset, const char *path, uint64_t rights)
+{
+    if (allow(ruleset, path, rights) == 0)
+        return 0;
+    if (errno != EINVAL)
+        return -1;
+    return allow(ruleset, path, rights_on_file(rights));
+}
+
+static int allow_devices(int ruleset, uint64_t rights)
+{
+    static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full",
+                                        "/dev/random", "/dev/urandom"};
+
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(*nodes); i++)
+        if (allow(ruleset, nodes[i], rights_on_file(rights)) != 0)
+            return -1;
+    return 0;
+}
+
+/* Behind walls all that can be seen may be read. */
+static int allow_inside(const struct jail *jail, int ruleset, uint64_t rights)
+{
+    static const char *const own[] = {"/work", "/tmp", "/dev/shm"};
+
+    if (allow(ruleset, "/", LOOK) != 0)
+        return -1;
+    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+        if (allow(ruleset, own[i], rights) != 0)
+            return -1;
+    for (uint32_t i = 0; i < jail->start.bind_count; i++) {
+        const struct jail_bind *bind = &jail->binds[i];
+        if (bind->writable && allow_either(ruleset, bind->target, rights) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Without walls only what is named, under the host's own names. Of /proc the
+ * program sees itself, and what describes the machine. */
+static int allow_named(const struct jail *jail, int ruleset, uint64_t rights)
+{
+    static const char *const machine[] = {
+        "/proc/self",    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat",
+        "/proc/uptime",  "/proc/loadavg", "/proc/version", "/proc/filesystems"};
+
+    for (uint32_t i = 0; i < jail->start.bind_count; i++) {
+        const struct jail_bind *bind = &jail->binds[i];
+        if (allow_either(ruleset, bind->source,
+                         bind->writable ? rights : LOOK) != 0)
+            return -1;
+    }
+    for (size_t i = 0; i < sizeof(machine) / sizeof(*machine); i++)
+        if (allow_either(ruleset, machine[i], LOOK) != 0 && errno != ENOENT)
+            return -1;
+    return jail->own == NULL ? 0 : allow(ruleset, jail->own, rights);
+}
+
+static int allow_files(const struct jail *jail, int ruleset, uint64_t rights)
+{
+    bool walls = jail->start.walls != NOE_JAIL_LANDLOCK;
+
+    if ((walls ? allow_inside(jail, ruleset, rights)
+               : allow_named(jail, ruleset, rights)) != 0)
+        return -1;
+    return allow_devices(ruleset, rights);
+}
+
+/* The walls again, by other means; and beyond them, no signals and no abstract
+ * sockets to anybody outside. */
+const char *confine_files(const struct jail *jail)
+{
+    int version = landlock_version();
+    uint64_t rights = file_rights(version);
+    struct noe_landlock_ruleset wanted = {.handled_access_fs = rights};
+    size_t size = sizeof(wanted.handled_access_fs);
+
+    /* ABI 3 is the first that can refuse to truncate a file. */
+    if (version < 3 && jail->start.walls == NOE_JAIL_LANDLOCK) {
+        errno = ENOSYS;
+        return "use Landlock";
+    }
+    if (version == 0)
+        return NULL;
+    if (version >= 6) {
+        wanted.scoped = NOE_LANDLOCK_SCOPE_ABSTRACT_SOCKET |
+                        NOE_LANDLOCK_SCOPE_SIGNAL;
+        size = sizeof(wanted);
+    }
+    int ruleset =
+        (int)syscall(SYS_landlock_create_ruleset, &wanted, size, 0);
+    if (ruleset < 0)
+        return "make Landlock rules";
+    const char *step = NULL;
+    if (allow_files(jail, ruleset, rights) != 0)
+        step = "add Landlock rules";
+    else if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
+        step = "apply Landlock rules";
+    close(ruleset);
+    return step;
+}
+
+/* -------------------------------------------------------------------- seccomp */
+
+/* Hands the listener to init, which answers for what the filter asks. */
+static int send_listener(int listener, int report)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;
+    } control = {.bytes = {0}};
+    char byte = 0;
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+
+    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)),
+                                      .cmsg_level = SOL_SOCKET,
+                                      .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), &listener, sizeof(listener));
+    return sendmsg(report, &message, MSG_NOSIGNAL) == 1 ? 0 : -1;
+}
+
+const char *confine_calls(const struct jail *jail, int report)
+{
+    struct sock_fprog program = {
+        .len = (unsigned short)(jail->start.filter_len /
+                                sizeof(struct sock_filter)),
+        .filter = (struct sock_filter *)jail->filter};
+    unsigned flags = report >= 0 ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+
+    if (jail->start.filter_len == 0)
+        return NULL;
+    long listener =
+        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (listener < 0)
+        return "load the seccomp filter";
+    if (report >= 0 && send_listener((int)listener, report) != 0)
+        return "pass the seccomp listener";
+    return NULL;
+}
+
+/* The filter lets an execve pass whose three unused registers hold numbers that
+ * nobody else knows; the kernel clears the registers as the program starts. */
+void confine_exec(const struct jail *jail, char **argv, char **envp)
+{
+    const uint64_t *password = jail->start.password;
+
+    syscall(SYS_execve, argv[0], argv, envp, password[0], password[1],
+            password[2]);
+}

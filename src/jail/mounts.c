@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The files of a sandbox: a tmpfs as root, into which the described binds, a
+ * fresh /proc, a small /dev and private directories are mounted.
+ *
+ * The new root is mounted over the old one's "/" and entered as "/..", so that
+ * no directory of the host is needed for it and nothing of the host is hidden:
+ * until leave_old_root, absolute paths are the host's and relative ones the
+ * sandbox's.
+ *
+ * Binds go by descriptors. Sources are opened without following links (the core
+ * has resolved them), so one that somebody swaps for a link in between is
+ * refused; targets are looked up beneath the new root, likewise; and a copy of
+ * a mount is read-only before it is attached, not a moment after.
+ */
+#include "jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "../core/uapi.h"
+#include "../core/text.h"
+
+#define PRIVATE_DIRECTORIES "/work", "/tmp", "/dev/shm"
+
+static const char *beneath(const char *absolute)
+{
+    return absolute[1] != '\0' ? absolute + 1 : ".";
+}
+
+/* ------------------------------------------------------------------ the trees */
+
+static int open_plain(int dir, const char *path, uint64_t resolve)
+{
+    struct noe_open_how how = {.flags = O_PATH | O_CLOEXEC,
+                               .resolve = resolve | NOE_RESOLVE_NO_SYMLINKS |
+                                          NOE_RESOLVE_NO_MAGICLINKS};
+
+    return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+/* A detached copy of what is mounted at `path`, with `attributes`. Private: a
+ * copy that root makes would stay in the group of the host's own mount, and
+ * what is mounted on it here would be mounted there, and stay. */
+static int copy_tree(const char *path, uint64_t attributes)
+{
+    int fd = open_plain(AT_FDCWD, path, 0);
+    if (fd < 0)
+        return -1;
+    int tree = (int)syscall(SYS_open_tree, fd, "",
+                            NOE_OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH |
+                                NOE_AT_RECURSIVE);
+    int code = errno;
+    close(fd);
+    struct noe_mount_attr attr = {.attr_set = attributes,
+                                  .propagation = MS_PRIVATE};
+    if (tree >= 0 &&
+        syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | NOE_AT_RECURSIVE,
+                &attr, sizeof(attr)) != 0) {
+        code = errno;
+        close(tree);
+        tree = -1;
+    }
+    errno = code;
+    return tree;
+}
+
+static int attach_tree(int tree, const char *target)
+{
+    int place = open_plain(AT_FDCWD, beneath(target), NOE_RESOLVE_BENEATH);
+    if (place < 0)
+        return -1;
+    long status =
+        syscall(SYS_move_mount, tree, "", place, "",
+                NOE_MOVE_MOUNT_F_EMPTY_PATH | NOE_MOVE_MOUNT_T_EMPTY_PATH);
+    int code = errno;
+    close(place);
+    errno = code;
+    return (int)status;
+}
+
+static uint64_t attributes_of(const struct jail_bind *bind)
+{
+    uint64_t attributes = NOE_MOUNT_ATTR_NOSUID | NOE_MOUNT_ATTR_NODEV;
+
+    return bind->writable ? attributes : attributes | NOE_MOUNT_ATTR_RDONLY;
+}
+
+int open_binds(struct jail *jail, const char **path)
+{
+    for (uint32_t i = 0; i < jail->start.bind_count; i++) {
+        struct jail_bind *bind = &jail->binds[i];
+        *path = bind->source;
+        bind->tree = copy_tree(bind->source, attributes_of(bind));
+        if (bind->tree < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------- the root */
+
+int mount_root(struct jail *jail, const char **path)
+{
+    (void)jail;
+    *path = "/";
+    if (mount("noether", "/", "tmpfs", MS_NOSUID | MS_NODEV,
+              "mode=0755,size=4m,nr_inodes=16384") != 0)
+        return -1;
+    return chdir("/..");
+}
+
+/* Makes the directories above the last component. */
+static int make_parents(const char *path)
+{
+    char part[4096];
+    size_t len = strlen(path);
+
+    if (len >= sizeof(part)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(part, path, len + 1);
+    for (char *at = strchr(part, '/'); at != NULL; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+            return -1;
+        *at = '/';
+    }
+    return 0;
+}
+
+static int make_directory(const char *path)
+{
+    if (make_parents(path) != 0)
+        return -1;
+    return mkdir(path, 0755) != 0 && errno != EEXIST ? -1 : 0;
+}
+
+static int make_file(const char *path, const char *text)
+{
+    if (make_parents(path) != 0)
+        return -1;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -1;
+    ssize_t wrote = write(fd, text, strlen(text));
+    close(fd);
+    return wrote == (ssize_t)strlen(text) ? 0 : -1;
+}
+
+static bool is_directory(const struct jail_bind *bind)
+{
+    struct stat st;
+
+    if (bind->tree >= 0)
+        return fstat(bind->tree, &st) == 0 && S_ISDIR(st.st_mode);
+    return lstat(bind->source, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int make_bind_place(const struct jail_bind *bind)
+{
+    const char *place = beneath(bind->target);
+
+    return is_directory(bind) ? make_directory(place) : make_file(place, "");
+}
+
+/* So that the program's own id has a name and localhost an address. */
+static const struct {
+    const char *path;
+    const char *text;
+} FILES[] = {
+    {"etc/passwd", "nobody:x:65533:65533:nobody:/work:/bin/sh\n"},
+    {"etc/group", "nogroup:x:65533:\n"},
+    {"etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"},
+};
+
+/* All of them before anything of the host's is mounted: made later they would
+ * be made in what is bound, on the host. */
+int make_places(struct jail *jail, const char **path)
+{
+    *path = "/proc";
+    if (make_directory(beneath(*path)) != 0)
+        return -1;
+    for (size_t i = 0; i < sizeof(FILES) / sizeof(*FILES); i++) {
+        *path = FILES[i].path;
+        if (make_file(*path, FILES[i].text) != 0)
+            return -1;
+    }
+    for (uint32_t i = 0; i < jail->start.bind_count; i++) {
+        *path = jail->binds[i].target;
+        if (make_bind_place(&jail->binds[i]) != 0)
+            return -1;
+    }
+    for (uint32_t i = 0; i < jail->start.link_count; i++) {
+        *path = jail->links[i].path;
+        if (make_parents(beneath(*path)) != 0 ||
+            symlink(jail->links[i].text, beneath(*path)) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int mount_binds(struct jail *jail, const char **path)
+{
+    for (uint32_t i = 0; i < jail->start.bind_count; i++) {
+        struct jail_bind *bind = &jail->binds[i];
+        *path = bind->source;
+        if (bind->tree < 0)
+            bind->tree = copy_tree(bind->source, attributes_of(bind));
+        if (bind->tree < 0)
+            return -1;
+        *path = bind->target;
+        if (attach_tree(bind->tree, bind->target) != 0)
+            return -1;
+        close(bind->tree);
+        bind->tree = -1;
+    }
+    return 0;
+}
+
+/* ----------------------------------------------------------------------- /proc */
+
+static int bind_file(const char *source, const char *target,
+                     uint64_t attributes)
+{
+    int tree = copy_tree(source, attributes);
+    if (tree < 0)
+        return -1;
+    int status = attach_tree(tree, target);
+    close(tree);
+    return status;
+}
+
+/* What programs look for on a machine; nothing of any process. */
+static int mount_stub_proc(void)
+{
+    static const char *const names[] = {"cpuinfo", "meminfo", "stat",  "uptime",
+                                        "loadavg", "version", "filesystems"};
+
+    if (mount("proc", "proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+              "mode=0755,size=64k") != 0)
+        return -1;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        char path[64];
+        noe_text_add(noe_text_add(path, "/proc/"), names[i]);
+        if (make_file(beneath(path), "") != 0 ||
+            bind_file(path, path,
+                      NOE_MOUNT_ATTR_RDONLY | NOE_MOUNT_ATTR_NOSUID |
+                          NOE_MOUNT_ATTR_NODEV | NOE_MOUNT_ATTR_NOEXEC) != 0)
+            return -1;
+    }
+    return mount(NULL, "proc", NULL,
+                 MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV |
+                     MS_NOEXEC,
+                 NULL);
+}
+
+/* Read-only as a whole, so that no sysctl can be written whatever the ids. The
+ * kernel refuses a fresh one where the host's is partly covered, as in
+ * containers. */
+int mount_proc(struct jail *jail, const char **path)
+{
+    *path = "/proc";
+    if (mount("proc", "proc", "proc",
+              MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0)
+        return 0;
+    if (errno != EPERM)
+        return -1;
+    jail->stub_proc = true;
+    return mount_stub_proc();
+}
+
+/* ------------------------------------------------------------------------ /dev */
+
+int make_devices(struct jail *jail, const char **path)
+{
+    static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full",
+                                        "/dev/random", "/dev/urandom"};
+    static const char *const links[][2] = {
+        {"/proc/self/fd", "dev/fd"},
+        {"/proc/self/fd/0", "dev/stdin"},
+        {"/proc/self/fd/1", "dev/stdout"},
+        {"/proc/self/fd/2", "dev/stderr"}};
+
+    (void)jail;
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(*nodes); i++) {
+        *path = nodes[i];
+        if (make_file(beneath(*path), "") != 0 ||
+            bind_file(*path, *path,
+                      NOE_MOUNT_ATTR_RDONLY | NOE_MOUNT_ATTR_NOSUID |
+                          NOE_MOUNT_ATTR_NOEXEC) != 0)
+            return -1;
+    }
+    for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++) {
+        *path = links[i][1];
+        if (symlink(links[i][0], *path) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --------------------------------------------------------- private directories */
+
+static void add_amount(char *options, const char *name, int64_t amount)
+{
+    if (amount != NOE_JAIL_NO_LIMIT)
+        noe_text_number(noe_text_add(options + strlen(options), name),
+                    (unsigned long long)amount);
+}
+
+/* First of all mounts: a bind may lie in one of them, or be one. */
+int mount_private(struct jail *jail, const char **path)
+{
+    static const char *const places[] = {PRIVATE_DIRECTORIES};
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        char options[128] = "mode=0700";
+        *path = places[i];
+        add_amount(options, ",size=", jail->start.private_bytes);
+        add_amount(options, ",nr_inodes=", jail->start.private_files);
+        if (make_directory(beneath(*path)) != 0 ||
+            mount("private", beneath(*path), "tmpfs", MS_NOSUID | MS_NODEV,
+                  options) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* -------------------------------------------------------------------- the end */
+
+/* Afterwards there is no way, by any name, to a file that is not bound. */
+int leave_old_root(struct jail *jail, const char **path)
+{
+    (void)jail;
+    *path = "/";
+    if (syscall(SYS_pivot_root, ".", ".") != 0)
+        return -1;
+    if (umount2(".", MNT_DETACH) != 0 || chdir("/") != 0)
+        return -1;
+    return mount(NULL, "/", NULL,
+                 MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL);
+}

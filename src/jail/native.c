@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Walls of our own.
+ *
+ *   supervisor (the host's namespaces) --- init (PID 1) --- the program
+ *
+ * The supervisor clones init into new namespaces. Init is still the jail's own
+ * code, with every capability over what is inside; it goes through STEPS from
+ * top to bottom, gives its capabilities up and becomes `init`, which starts the
+ * program, reaps and reports. No code of the program's runs before all of them
+ * are done.
+ *
+ * A host that is root gives its identity up before the namespaces are made: the
+ * files and sysctls of user 0 need no capability, only the id.
+ */
+#include "jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../core/uapi.h"
+#include "../core/text.h"
+
+static uid_t host_uid; /* the id outside that becomes NOE_JAIL_ID inside */
+static gid_t host_gid;
+
+/* ------------------------------------------------------------------ the steps */
+
+static int write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t wrote = write(fd, text, strlen(text));
+    int code = errno;
+    close(fd);
+    errno = code;
+    return wrote == (ssize_t)strlen(text) ? 0 : -1;
+}
+
+/* "INSIDE OUTSIDE 1": one id, and what is not mapped does not exist inside. */
+static int write_map(const char *path, unsigned outside)
+{
+    char line[64];
+
+    noe_text_add(noe_text_number(noe_text_add(noe_text_number(line, NOE_JAIL_ID), " "),
+                         outside),
+             " 1");
+    return write_file(path, line);
+}
+
+/* The kernel takes a map of groups only after setgroups was given up. Since the
+ * change of ids we are not dumpable, and our files in /proc are root's. */
+static int map_ids(struct jail *jail, const char **path)
+{
+    prctl(PR_SET_DUMPABLE, 1);
+    *path = "/proc/self/setgroups";
+    if (write_file(*path, "deny") != 0)
+        return -1;
+    *path = "/proc/self/uid_map";
+    if (write_map(*path, host_uid) != 0)
+        return -1;
+    *path = "/proc/self/gid_map";
+    if (write_map(*path, host_gid) != 0)
+        return -1;
+    *path = NULL;
+    prctl(PR_SET_DUMPABLE, 0);
+    if (!jail->by_root)
+        return 0;
+    /* Until here the real and saved ids are still root's. */
+    if (setresgid(NOE_JAIL_ID, NOE_JAIL_ID, NOE_JAIL_ID) != 0)
+        return -1;
+    return setresuid(NOE_JAIL_ID, NOE_JAIL_ID, NOE_JAIL_ID);
+}
+
+/* A change of ids has taken back the parent-death signal. */
+static int die_with_supervisor(struct jail *jail, const char **path)
+{
+    (void)jail;
+    (void)path;
+    return prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+static int name_host(struct jail *jail, const char **path)
+{
+    (void)jail;
+    (void)path;
+    return sethostname("noether", strlen("noether"));
+}
+
+static int raise_loopback(struct jail *jail, const char **path)
+{
+    struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+
+    (void)path;
+    if (jail->start.host_network)
+        return 0;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    int status = ioctl(fd, SIOCSIFFLAGS, &request);
+    close(fd);
+    return status;
+}
+
+static int drop_capabilities(struct jail *jail, const char **path)
+{
+    (void)jail;
+    (void)path;
+    return confine_privileges();
+}
+
+static const struct {
+    const char *name;
+    int (*run)(struct jail *jail, const char **path);
+} STEPS[] = {
+    {"map ids", map_ids},
+    {"parent-death signal", die_with_supervisor},
+    {"mount root", mount_root},
+    {"mount private directory", mount_private},
+    {"make mount points", make_places},
+    {"bind", mount_binds},
+    {"mount /proc", mount_proc},
+    {"make /dev", make_devices},
+    {"leave old root", leave_old_root},
+    {"set host name", name_host},
+    {"bring up loopback", raise_loopback},
+    {"drop capabilities", drop_capabilities},
+};
+
+/* From here on we are PID 1 of the sandbox. */
+static int live_inside(struct jail *jail, const int control[2])
+{
+    struct noe_jail_event event;
+
+    if (dup2(control[1], NOE_JAIL_CONTROL_FD) < 0)
+        return 1;
+    close(control[0]); /* with it open, the supervisor's end would be unheard */
+    mode_t mask = umask(0);
+    for (size_t i = 0; i < sizeof(STEPS) / sizeof(*STEPS); i++) {
+        const char *path = NULL;
+        if (STEPS[i].run(jail, &path) == 0)
+            continue;
+        jail_failure(&event, NOE_JAIL_FAULT_SANDBOX, STEPS[i].name, path);
+        jail_send(NOE_JAIL_CONTROL_FD, &event);
+        return 1;
+    }
+    umask(mask); /* the host's: the program may write where others can read */
+    return init(jail);
+}
+
+/* ------------------------------------------------------------- the supervisor */
+
+/* Root keeps user id 0 as its real and saved id only, to come back to; the
+ * namespace belongs to the effective one. */
+static int leave_root(void)
+{
+    if (setgroups(0, NULL) != 0)
+        return -1;
+    if (setresgid(NOE_JAIL_ID, NOE_JAIL_ID, NOE_JAIL_ID) != 0)
+        return -1;
+    return setresuid((uid_t)-1, NOE_JAIL_ID, (uid_t)-1);
+}
+
+static void close_trees(struct jail *jail)
+{
+    for (uint32_t i = 0; i < jail->start.bind_count; i++) {
+        if (jail->binds[i].tree >= 0)
+            close(jail->binds[i].tree);
+        jail->binds[i].tree = -1;
+    }
+}
+
+static pid_t clone_init(struct jail *jail, const int control[2])
+{
+    unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID |
+                          CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+    if (!jail->start.host_network)
+        flags |= CLONE_NEWNET;
+    pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0)
+        _exit(live_inside(jail, control));
+    return pid;
+}
+
+pid_t native_start(struct jail *jail, const int control[2],
+                   struct noe_jail_event *event)
+{
+    const char *path = NULL;
+    pid_t pid = -1;
+
+    jail->by_root = geteuid() == 0;
+    if (jail->by_root && open_binds(jail, &path) != 0) {
+        jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "open for bind", path);
+    } else if (jail->by_root && leave_root() != 0) {
+        jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "leave user 0", NULL);
+    } else {
+        host_uid = geteuid();
+        host_gid = getegid();
+        pid = clone_init(jail, control);
+        if (pid < 0)
+            jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "make namespaces",
+                         NULL);
+        if (jail->by_root && seteuid(0) != 0)
+            _exit(1);
+    }
+    close_trees(jail);
+    return pid;
+}

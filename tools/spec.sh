@@ -1,0 +1,41 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Runs the specs with busted, by the interpreter that was built, in a private
+# home and temporary directory.
+#
+#   spec.sh BUILD [FILE or busted option]...
+#
+# SPEC_COUNTS: a file for "passed failed skipped" (spec/report.lua).
+# SPEC_SANITIZED=1: sanitizers are built in (spec/helper.lua).
+# SPEC_COLLECTOR=always: nothing that is forgotten stays for a moment.
+# SPEC_SECS: how long all of them may take (900).
+set -u
+
+build=$1
+shift
+
+busted=$(command -v busted) || {
+  echo "spec.sh: busted is not installed: run 'make deps'" >&2
+  exit 1
+}
+
+private=$(mktemp -d "${TMPDIR:-/tmp}/spec.XXXXXX") || exit 1
+trap 'chmod -R u+rwX "$private"; rm -rf "$private"' EXIT
+trap 'exit 130' INT TERM
+mkdir "$private/home" "$private/t"
+
+# What is in the caller's environment must not decide what the specs see.
+for name in $(env | sed -n 's/^\(NOETHER_[A-Z_]*\|LUA_[A-Z0-9_]*\)=.*/\1/p'); do
+  unset "$name"
+done
+unset XDG_CACHE_HOME
+export HOME="$private/home" TMPDIR="$private/t"
+export SPEC_LUA="$build/bin/noether-lua"
+
+collector=
+[ "${SPEC_COLLECTOR-}" != always ] ||
+  collector='collectgarbage("incremental", 10, 1000, 4)'
+
+timeout --foreground -k 10 "${SPEC_SECS:-900}" "$SPEC_LUA" \
+  -e "package.cpath = '$build/?.so;' .. package.cpath" \
+  -e "$collector" "$busted" "$@"
