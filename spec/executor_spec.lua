@@ -421,12 +421,6 @@ describe("what never comes to run", function()
     end)
   end)
 
-  it("is a backend that does not work here", function()
-    local ex <close> = bash("cat", { isolation = "landlock" })
-    local err = fails("isolation_unavailable", ex:execute("stage", 1))
-    assert.is_string(err.hint)
-  end)
-
   it("is a setup that takes longer than its own deadline", function()
     local dir = helper.tmpdir()
     helper.write(dir .. "/bash", "#!/bin/sh\nsleep 60\n")

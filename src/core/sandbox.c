@@ -289,19 +289,6 @@ static void add_namespaces(struct noe_argv *argv,
                      (char *)NULL);
 }
 
-/* The nodes are the host's own: started by root, bubblewrap leaves their modes
- * for the program to change. */
-static void add_devices(struct noe_argv *argv)
-{
-    static const char *const nodes[] = {"/dev/null",    "/dev/zero",
-                                        "/dev/full",    "/dev/random",
-                                        "/dev/urandom", "/dev/tty"};
-
-    noe_argv_add_all(argv, "--dev", "/dev", (char *)NULL);
-    for (size_t i = 0; i < sizeof(nodes) / sizeof(*nodes); i++)
-        noe_argv_add_all(argv, "--remount-ro", nodes[i], (char *)NULL);
-}
-
 /* /proc is made read-only as a whole: started by root, bubblewrap leaves
  * /proc/sys/kernel/core_pattern writable, which runs any program on the host.
  */
@@ -315,9 +302,8 @@ static void add_files(struct noe_argv *argv, const struct noe_sandbox *sandbox,
     for (size_t i = 0; i < sandbox->link_count; i++)
         noe_argv_add_all(argv, "--symlink", sandbox->links[i].source,
                          sandbox->links[i].target, (char *)NULL);
-    noe_argv_add_all(argv, "--proc", "/proc", "--remount-ro", "/proc",
-                     (char *)NULL);
-    add_devices(argv);
+    noe_argv_add_all(argv, "--proc", "/proc", "--remount-ro", "/proc", "--dev",
+                     "/dev", (char *)NULL);
     add_private(argv, "/dev/shm", limits);
     noe_argv_add_all(argv, "--remount-ro", "/", "--chdir",
                      sandbox->work_dir != NULL ? sandbox->work_dir : "/work",

@@ -110,6 +110,8 @@ int make_devices(struct jail *jail, const char **path);
 int mount_private(struct jail *jail, const char **path);
 int leave_old_root(struct jail *jail, const char **path);
 
+int cover_devices(const char **path); /* the supervisor's, for a wrapper */
+
 /* Root's part, while it still is root: what only root may reach. */
 int open_binds(struct jail *jail, const char **path);
 

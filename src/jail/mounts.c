@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -279,10 +280,13 @@ int mount_proc(struct jail *jail, const char **path)
 
 /* ------------------------------------------------------------------------ /dev */
 
+static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full",
+                                    "/dev/random", "/dev/urandom"};
+
+/* Read-only: that keeps nobody from writing to a device, but its owner from
+ * changing its mode, which would be the host's. */
 int make_devices(struct jail *jail, const char **path)
 {
-    static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full",
-                                        "/dev/random", "/dev/urandom"};
     static const char *const links[][2] = {
         {"/proc/self/fd", "dev/fd"},
         {"/proc/self/fd/0", "dev/stdin"},
@@ -304,6 +308,30 @@ int make_devices(struct jail *jail, const char **path)
             return -1;
     }
     return 0;
+}
+
+/* What bubblewrap started by root needs: it stays user 0 of the host, who owns
+ * the nodes that it binds. Done in a mount namespace of the supervisor's own. */
+int cover_devices(const char **path)
+{
+    *path = "/";
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
+        return -1;
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(*nodes); i++) {
+        *path = nodes[i];
+        if (mount(nodes[i], nodes[i], NULL, MS_BIND, NULL) != 0 ||
+            mount(NULL, nodes[i], NULL,
+                  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC,
+                  NULL) != 0)
+            return -1;
+    }
+    *path = "/dev/tty"; /* of these, the one that a machine may lack */
+    if (mount(*path, *path, NULL, MS_BIND, NULL) != 0)
+        return errno == ENOENT ? 0 : -1;
+    return mount(NULL, *path, NULL,
+                 MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC,
+                 NULL);
 }
 
 /* --------------------------------------------------------- private directories */

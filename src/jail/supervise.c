@@ -84,9 +84,14 @@ static pid_t start_wrapped(const struct jail *jail, int control,
                            struct noe_jail_event *event)
 {
     static char image[] = "/proc/self/fd/4";
+    const char *path = NULL;
     unsigned wrapped = jail->start.wrapper_count;
     unsigned own = 0;
 
+    if (geteuid() == 0 && cover_devices(&path) != 0) {
+        jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "cover devices", path);
+        return -1;
+    }
     while (jail->argv[own] != NULL)
         own++;
     char *argv[wrapped + own + 2];
