@@ -145,6 +145,26 @@ function M.shell(command)
   return output, how == "signal" and 128 + code or code
 end
 
+--- Lets every user of the machine look at what is below a directory, and at the way to it.
+-- @tparam string directory one of @{tmpdir}
+function M.open_to_all(directory)
+  M.shell(("chmod -R a+rX %s; chmod a+x %s"):format(M.quote(directory),
+    M.quote(directory:match "^(.*)/")))
+end
+
+--- A TCP socket of this machine's loopback that listens.
+-- @treturn table `port`; `accepted()`: how many connections came; `close()`
+function M.listen()
+  local descriptor, port = support.listen()
+  local listener = { port = port }
+  function listener.accepted() return support.accepted(descriptor) end
+  function listener.close()
+    if descriptor then support.close(descriptor) end
+    descriptor = nil
+  end
+  return setmetatable(listener, { __close = listener.close })
+end
+
 -- The supervisor's program, which the core opens once and then keeps.
 local function is_jail_image(target)
   return target:match "^/memfd:noether%-jail" ~= nil
@@ -219,31 +239,32 @@ function M.differences(before, after)
   return found
 end
 
-local function collect()
-  collectgarbage()
-  collectgarbage()
-  if core.reap then core.reap() end
-end
-
 local name_of_test
 local baseline
 local directories_before
 
+local function left_behind()
+  return M.differences(baseline, snapshot())
+end
+
 local function before_test()
-  collect()
   baseline = snapshot()
   directories_before = #own_directories
 end
 
--- A handle that was collected kills its process, which takes a moment to end;
--- nothing else goes by itself.
+-- What a test forgot is collected, only where there is something: a full
+-- collection around each test would take longer than all of them. A handle that
+-- was collected kills its process, which takes a moment to end; nothing else
+-- goes by itself.
 local function after_test()
-  local left
-  collect()
   remove_own_directories(directories_before)
+  local left = left_behind()
+  if #left == 0 then return end
+  collectgarbage()
+  collectgarbage()
   M.poll(function()
-    if core.reap then core.reap() end
-    left = M.differences(baseline, snapshot())
+    core.reap()
+    left = left_behind()
     return #left == 0 or not support.has_children()
   end, 2)
   if #left > 0 then

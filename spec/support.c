@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The module `spec.support`: what the specs need of the system and Lua alone
  * cannot do. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -34,9 +38,52 @@ static int support_has_children(lua_State *L)
     return 1;
 }
 
+/* listen() -> descriptor, port: a TCP socket on loopback that listens. */
+static int support_listen(lua_State *L)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0 ||
+        listen(fd, 16) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+        return luaL_error(L, "listen: %s", strerror(errno));
+    lua_pushinteger(L, fd);
+    lua_pushinteger(L, ntohs(address.sin_port));
+    return 2;
+}
+
+/* accepted(descriptor): how many connections have come since the last call. */
+static int support_accepted(lua_State *L)
+{
+    int listener = (int)luaL_checkinteger(L, 1);
+    int count = 0;
+
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0)
+            break;
+        close(fd);
+        count++;
+    }
+    lua_pushinteger(L, count);
+    return 1;
+}
+
+static int support_close(lua_State *L)
+{
+    close((int)luaL_checkinteger(L, 1));
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
     {"setenv", support_setenv},
     {"has_children", support_has_children},
+    {"listen", support_listen},
+    {"accepted", support_accepted},
+    {"close", support_close},
     {NULL, NULL},
 };
 

@@ -12,7 +12,7 @@ local root = assert(arg[1], "usage: check-layers.lua ROOT")
 local LAYERS = {
   { "core" },
   { "compat" },
-  { "error", "effects", "options", "inspect" },
+  { "error", "effects", "options", "inspect", "text" },
   { "policy.*" },
   { "process", "sys", "json", "isolation" },
   { "runtime.*", "store", "cache", "config", "environment", "policies", "policies.*" },
@@ -34,6 +34,7 @@ local ONLY_BY = {
 local ALONE = {
   ["policy.*"] = "a policy is pure and stands alone",
   ["compat"] = "a leaf requires nothing",
+  ["text"] = "a leaf requires only noether.compat",
   ["inspect"] = "a leaf requires only noether.compat",
   ["error"] = "a leaf requires only noether.compat",
   ["effects"] = "a leaf requires only noether.compat",

@@ -63,17 +63,26 @@ local function decode(text)
   return value
 end
 
-local function encode(value, name)
-  local lossy, points = core.json_check(value, name, ARRAY, ENCODES_INTEGERS)
-  if lossy == nil then return nil, points end
+-- The text for a value that has been checked, but for its strings.
+local function write(value, lossy, points)
   local tag_points = points and not writes_points()
   if not lossy and not tag_points then return codec.encode(value) end
   local copy = core.json_tag(value, ARRAY, ENCODES_INTEGERS, tag_points)
   return core.json_untag(codec.encode(copy))
 end
 
+local function encode(value, name)
+  local lossy, points = core.json_check(value, name, ARRAY, ENCODES_INTEGERS, false)
+  if lossy == nil then return nil, points end
+  local text = write(value, lossy, points)
+  if core.json_is_utf8(text) then return text end
+  -- What is not UTF-8 went through lua-cjson as it is. Which string was it?
+  local _, reason = core.json_check(value, name, ARRAY, ENCODES_INTEGERS, true)
+  return nil, reason
+end
+
 local function canonical(value, name)
-  local lossy, reason = core.json_check(value, name, ARRAY, ENCODES_INTEGERS)
+  local lossy, reason = core.json_check(value, name, ARRAY, ENCODES_INTEGERS, true)
   if lossy == nil then return nil, reason end
   return core.json_canonical(value, ARRAY)
 end

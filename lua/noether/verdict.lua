@@ -4,6 +4,7 @@
 -- program ended by itself is its output looked at.
 local errors = require "noether.error"
 local json = require "noether.json"
+local text = require "noether.text"
 
 local M = {}
 
@@ -43,8 +44,9 @@ local BY_REASON = {
   status_lost = function()
     return errors.new{
       kind = "spawn_failed",
-      message = "the stage's exit status was taken by another part of this program",
-      hint = "a wait for any child (waitpid(-1)) in the host takes it; wait for own children only",
+      message = "the stage's exit status was lost: its supervisor was ended before it could tell",
+      hint = "without a sandbox the stage can end its own supervisor; isolate it, or look for what "
+        .. "it kills",
     }
   end,
 }
@@ -52,23 +54,35 @@ local BY_REASON = {
 -- The answer on a failure: the last line of stdout, if it is an error object. (Bash writes to its
 -- stdout freely before the wrapper does.)
 local function error_answer(stdout)
-  local line = stdout:match("([^\n]*%S[^\n]*)%s*$")
+  local line = text.last_line(stdout)
   local value = line and line:find("^%s*{") and json.decode(line)
   if type(value) == "table" and type(value.error) == "table" then return value end
   return nil
 end
 
-local function classify(result, policies)
+-- The effects that a stage declares, by name. Without a sandbox none is refused.
+local function names_of(effects, isolation)
+  if isolation == "none" then return nil end
+  local names = {}
+  for _, effect in ipairs(effects.list) do
+    names[effect.effect] = true
+  end
+  return names
+end
+
+local function classify(result, policies, effects)
   local ok, kind, message, hint, effect = policies:call("errors", "classify", {
     source = "stage", stderr = result.stderr, exit_code = result.exit_code,
     signal = result.signal, reason = result.reason, answer = error_answer(result.stdout),
+    effects = names_of(effects, result.isolation),
+    denied = result.denied_processes and { "Process" } or nil,
   })
   if not ok then return kind end
   return errors.new{ kind = kind, message = message, hint = hint, effect = effect }
 end
 
-local function excerpt(text)
-  return errors.clean(text:match("^%s*(.-)%s*$"), MAX_EXCERPT_BYTES)
+local function excerpt(output)
+  return errors.clean(text.trim(output), MAX_EXCERPT_BYTES)
 end
 
 local function invalid_output(result, reason)
@@ -91,7 +105,7 @@ local function answer(result, mode)
   if mode == "json" then
     local ok, reason = json.check(result.stdout)
     if not ok then return nil, invalid_output(result, reason) end
-    return result.stdout:match("^%s*(.-)%s*$")
+    return text.trim(result.stdout)
   end
   local value, reason = json.decode(result.stdout)
   if value == nil then return nil, invalid_output(result, reason) end
@@ -104,16 +118,17 @@ end
 -- @tparam table limits the resource limits that held
 -- @tparam table policies
 -- @tparam string mode "value" (decode the answer) or "json" (check it and leave it text)
+-- @tparam table effects parsed, as the stage declares them
 -- @return the answer; or nil and an error, whose `result` is the result
 -- @treturn ?table
-function M.judge(result, call, limits, policies, mode)
+function M.judge(result, call, limits, policies, mode, effects)
   local output, err
   if BY_REASON[result.reason] then
     err = BY_REASON[result.reason](call, limits)
   elseif result.reason == "exit" and result.exit_code == 0 then
     output, err = answer(result, mode)
   else
-    err = classify(result, policies)
+    err = classify(result, policies, effects)
   end
   if err then err.result = result end
   return output, err

@@ -23,6 +23,7 @@ static int scan_copy(const char *text, size_t length, unsigned mode)
         return -1;
     memcpy(copy, text, length);
     copy[length] = '\0';
+    noe_json_scan_free(&scan);
     int result = noe_json_scan(copy, length, mode, &scan, &err);
     free(copy);
     return result;

@@ -4,7 +4,7 @@ local helper = require "spec.helper"
 local noether = require "noether"
 local sys = require "noether.sys"
 
-local BACKENDS = { "none", "bwrap" }
+local BACKENDS = { "none", "native", "bwrap", "landlock" }
 
 local LANGUAGES = {
   python = {
@@ -150,7 +150,9 @@ for _, backend in ipairs(BACKENDS) do
           enforced[word] = true
         end
         assert.is_true(enforced.tree_kill and enforced.host_death)
-        assert.equal(backend == "bwrap" or nil, enforced.net_ns)
+        local has_walls = backend == "native" or backend == "bwrap"
+        assert.equal(has_walls or nil, enforced.net_ns)
+        assert.equal(backend ~= "none" or nil, enforced.seccomp)
       end)
 
       it("may print: it is log, and never answer", function()

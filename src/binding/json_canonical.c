@@ -196,6 +196,7 @@ static int json_canonical(lua_State *L)
     struct writer w = {.L = L, .slot = 3, .array_metatable = 2};
 
     lua_pushvalue(L, 1);
+    reserve(&w, 1); /* so that there is always a block */
     write_value(&w);
     lua_pushlstring(L, w.data, w.length);
     return 1;

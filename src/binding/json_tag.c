@@ -72,28 +72,49 @@ static bool tag_value(lua_State *L, const struct noeL_json_codec *codec)
     }
 }
 
-/* Pushes the key at `index`, tagged if it must be. [-0, +1] */
-static void push_key(lua_State *L, int index)
+static bool is_tagged_key(lua_State *L, int index)
 {
-    lua_pushvalue(L, index);
-    if (lua_type(L, -1) == LUA_TSTRING)
+    size_t length;
+
+    if (lua_type(L, index) != LUA_TSTRING)
+        return false;
+    const char *key = lua_tolstring(L, index, &length);
+    return noeL_json_is_tagged(key, length);
+}
+
+/* In place of the key and the value on the top: the key, as it was, after
+ * setting the value in the table at `copy` under the tagged key. [-1, +0] */
+static void set_field(lua_State *L, int copy)
+{
+    lua_pushvalue(L, -2);
+    if (is_tagged_key(L, -1))
         tag_string(L);
+    lua_insert(L, -2);
+    lua_rawset(L, copy);
+}
+
+static int count_fields(lua_State *L, int table)
+{
+    int count = 0;
+
+    for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1))
+        count++;
+    return count;
 }
 
 /* Puts a copy of the table at `table` in the place of the nil at `copy`, unless
  * there is one. [-0, +0] */
 static void copy_table(lua_State *L, int table, int copy)
 {
+    int length = (int)lua_rawlen(L, table);
+
     if (!lua_isnil(L, copy))
         return;
-    lua_createtable(L, (int)lua_rawlen(L, table), 0);
+    lua_createtable(L, length, length > 0 ? 0 : count_fields(L, table));
     lua_replace(L, copy);
     lua_pushnil(L);
-    while (lua_next(L, table) != 0) {
-        push_key(L, -2);
-        lua_insert(L, -2);
-        lua_rawset(L, copy);
-    }
+    while (lua_next(L, table) != 0)
+        set_field(L, copy);
 }
 
 /* Sees to the key and the value on the top, of the table at `table`.
@@ -101,15 +122,11 @@ static void copy_table(lua_State *L, int table, int copy)
 static void tag_field(lua_State *L, int table, int copy,
                       const struct noeL_json_codec *codec)
 {
-    bool replaced = tag_value(L, codec);
-
-    push_key(L, -2);
-    if (replaced || !lua_rawequal(L, -1, -3)) {
+    if (tag_value(L, codec) || is_tagged_key(L, -2)) {
         copy_table(L, table, copy);
-        lua_insert(L, -2);
-        lua_rawset(L, copy);
+        set_field(L, copy);
     } else {
-        lua_pop(L, 2);
+        lua_pop(L, 1);
     }
 }
 

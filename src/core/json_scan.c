@@ -554,7 +554,6 @@ int noe_json_scan(const char *text, size_t length, unsigned mode,
                         .scan = scan,
                         .err = err};
 
-    noe_json_scan_free(scan);
     if (length > NOE_JSON_MAX_BYTES)
         return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "json",
                              "text longer than 256 MiB");

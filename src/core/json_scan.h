@@ -69,11 +69,10 @@ struct noe_json_scan {
 
 /*
  * Reads one JSON text of `length` bytes, which a zero byte must follow, and
- * fills `scan`, which must be all zeros or the result of a call before. `mode`
- * is enum noe_json_mode, or-ed. 0; or -1 with `err` set (text that is not JSON:
- * NOE_FAULT_ARGUMENT, and the message ends in "at line 1 column 2", counted in
- * characters; no memory: NOE_FAULT_SYSTEM). Either way noe_json_scan_free
- * frees what `scan` holds.
+ * fills `scan`, which must be all zeros. `mode` is enum noe_json_mode, or-ed.
+ * 0; or -1 with `err` set (text that is not JSON: NOE_FAULT_ARGUMENT, and the
+ * message ends in "at line 1 column 2", counted in characters; no memory:
+ * NOE_FAULT_SYSTEM). Either way noe_json_scan_free frees what `scan` holds.
  */
 int noe_json_scan(const char *text, size_t length, unsigned mode,
                   struct noe_json_scan *scan, struct noe_error *err);

@@ -80,6 +80,7 @@ struct noe_process {
     int64_t deadline_us; /* INT64_MAX: none */
     int64_t patience_us; /* when to kill a jail that does not obey; as above */
     uint32_t would_enforce;
+    uint32_t would_sample;
     enum noe_reason cause; /* ours: the first one stands */
     struct noe_buffer output;
     struct noe_ends errors;
@@ -316,6 +317,18 @@ static int poll_all(const struct noe_process *p, struct noe_error *err)
     return noe_error_set(err, NOE_FAULT_SPAWN, errno, "epoll_ctl", "%s", "");
 }
 
+/* What is looked at now and then by the jail, if it can. */
+static uint32_t sampled(const struct noe_limits *limits)
+{
+    uint32_t bits = 0;
+
+    if (limits != NULL && limits->memory_bytes != NOE_UNLIMITED)
+        bits |= NOE_ENFORCED_MEMORY_SAMPLED;
+    if (limits != NULL && limits->cpu_ms != NOE_UNLIMITED)
+        bits |= NOE_ENFORCED_CPU_SAMPLED;
+    return bits;
+}
+
 static struct noe_process *new_process(struct noe_launcher *launcher,
                                        const struct noe_options *options)
 {
@@ -338,6 +351,7 @@ static struct noe_process *new_process(struct noe_launcher *launcher,
     p->input_left = options->input_len;
     p->max_output = options->max_output_bytes;
     p->errors.limit = options->max_stderr_bytes;
+    p->would_sample = sampled(options->limits);
     p->would_enforce = noe_sandbox_enforced(options->sandbox, options->limits);
     p->started_us = noe_clock_us();
     p->deadline_us = p->patience_us = INT64_MAX;
@@ -538,7 +552,7 @@ static uint32_t enforced(const struct noe_process *p)
     if (p->supervised && p->ended && p->end.survivors == 0)
         bits |= NOE_ENFORCED_TREE_KILL;
     if (p->ended && p->end.memory_sampled)
-        bits |= NOE_ENFORCED_MEMORY_SAMPLED | NOE_ENFORCED_CPU_SAMPLED;
+        bits |= p->would_sample;
     return bits;
 }
 
@@ -563,10 +577,13 @@ static enum noe_reason jail_reason(uint32_t cause)
 static enum noe_reason reason_of(const struct noe_process *p, bool has_status,
                                  int status)
 {
-    if (p->cause != NOE_REASON_NONE &&
-        !(p->cause == NOE_REASON_CANCELLED && has_status && p->supervised))
+    bool too_late =
+        p->cause == NOE_REASON_CANCELLED && has_status && p->supervised;
+
+    if (p->cause != NOE_REASON_NONE && !too_late)
         return p->cause;
-    if (p->ended && p->end.cause != NOE_JAIL_CAUSE_NONE)
+    if (p->ended && p->end.cause != NOE_JAIL_CAUSE_NONE &&
+        !(too_late && p->end.cause == NOE_JAIL_CAUSE_CANCELLED))
         return jail_reason(p->end.cause);
     if (!has_status)
         return NOE_REASON_STATUS_LOST;
@@ -608,6 +625,8 @@ static void explain_silence(struct noe_process *p)
     if (p->failure.fault != NOE_FAULT_NONE)
         return;
     int len = (int)(p->errors.head.len < 400 ? p->errors.head.len : 400);
+    while (len > 0 && p->errors.head.data[len - 1] == '\n')
+        len--;
     if (p->wrapped && p->cause == NOE_REASON_NONE)
         noe_error_set(&p->failure, NOE_FAULT_SANDBOX, 0, "bwrap", "%.*s", len,
                       len > 0 ? p->errors.head.data : "");

@@ -115,6 +115,12 @@ int cover_devices(const char **path); /* the supervisor's, for a wrapper */
 /* Root's part, while it still is root: what only root may reach. */
 int open_binds(struct jail *jail, const char **path);
 
+/* --- idmap.c --- */
+
+/* Root's part, too: maps the owner of a bind's tree to the stage's id, if that
+ * is needed to use it. 0, or -1 with errno (EACCES: it cannot be used). */
+int idmap_bind(const struct jail_bind *bind);
+
 /* --- tree.c --- */
 
 /* Kills and reaps every descendant. The number of those that would not die,

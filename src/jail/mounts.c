@@ -99,7 +99,7 @@ int open_binds(struct jail *jail, const char **path)
         struct jail_bind *bind = &jail->binds[i];
         *path = bind->source;
         bind->tree = copy_tree(bind->source, attributes_of(bind));
-        if (bind->tree < 0)
+        if (bind->tree < 0 || idmap_bind(bind) != 0)
             return -1;
     }
     return 0;

@@ -56,7 +56,8 @@ local function judge(job, task)
   tell_logs(job)
   local limits = job.description.limits or {}
   local err
-  job.output, err = verdict.judge(job.result, job.call, limits, job.policies, job.mode)
+  job.output, err = verdict.judge(job.result, job.call, limits, job.policies, job.mode,
+    job.effects)
   if err then return nil, err end
   return true
 end

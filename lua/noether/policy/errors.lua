@@ -261,14 +261,15 @@ end
 -- ------------------------------------------------------------------------------------- stages
 
 --- Hints for what a stage's failure says of itself: patterns in "Type: message", tried in order.
+-- Where `effect` is not among the effects that the stage declares, the failure is `effect_denied`.
 M.stage_hints = {
   { find = { "^MissingExecute" }, hint = "a stage defines a function execute(input)" },
   { find = { "No module named", "Cannot find module", "^ERR_MODULE_NOT_FOUND" },
     hint = "a Python stage names what it needs in a comment: # requires: name==version" },
   { find = { "Network is unreachable", "name resolution", "ENETUNREACH", "EAI_AGAIN",
-      "Name or service not known", "getaddrinfo" },
+      "Name or service not known", "getaddrinfo" }, effect = "Network",
     hint = "without the Network effect there is no network: declare it if the stage needs one" },
-  { find = { "Read%-only file system", "EROFS" },
+  { find = { "Read%-only file system", "EROFS" }, effect = "FsWrite",
     hint = "a stage writes to its working directory and /tmp; other paths need an FsWrite effect" },
   { find = { "^MemoryError", "heap out of memory", "Cannot allocate memory" },
     hint = "limits.memory_bytes says how much a stage may use" },
@@ -283,9 +284,19 @@ local SIGNAL_HINTS = {
   SIGXCPU = "it used more processor time than limits.cpu_secs",
 }
 
-local function stage_hint(text)
+-- What the sandbox saw being tried and refused stands before what the failure's text suggests.
+local function stage_failure(facts, message, text)
+  local seen = facts.denied and facts.denied[1]
+  if seen then
+    return "effect_denied", message,
+      ("the stage tried what only the %s effect allows: declare it if the stage needs it")
+        :format(seen), seen
+  end
   local rule = find_rule(M.stage_hints, text)
-  return rule and rule.hint
+  if not rule then return "stage_failed", message end
+  local denied = rule.effect and facts.effects and not facts.effects[rule.effect]
+  return denied and "effect_denied" or "stage_failed", message, rule.hint,
+    denied and rule.effect or nil
 end
 
 -- A shell tells of some mistakes on its standard error alone: the last place, and what is there.
@@ -308,7 +319,7 @@ local function reported(answer)
   return report
 end
 
-local function describe_report(report, stderr)
+local function describe_report(facts, report, stderr)
   local text = M.excerpt(report.type, 100)
   local message = type(report.message) == "string" and M.excerpt(report.message) or ""
   if message ~= "" then text = text .. ": " .. message end
@@ -318,33 +329,35 @@ local function describe_report(report, stderr)
     line, said = place_in_stderr(stderr)
     if said then text = text .. ": " .. M.excerpt(said) end
   end
-  local hint = stage_hint(text)
-  if is_line(line) then text = ("%s (line %d)"):format(text, line) end
-  return "stage_failed", text, hint
+  local placed = is_line(line) and ("%s (line %d)"):format(text, line) or text
+  return stage_failure(facts, placed, text)
 end
 
 local function classify_stage(facts)
   local stderr = facts.stderr or ""
   local report = reported(facts.answer)
-  if report then return describe_report(report, stderr) end
+  if report then return describe_report(facts, report, stderr) end
   if facts.signal then
     return "stage_failed", ("the stage was ended by %s"):format(facts.signal),
       SIGNAL_HINTS[facts.signal]
   end
   if not stderr:find("%S") then
-    return "stage_failed", ("stage exited without output (%s)"):format(ending(facts))
+    return stage_failure(facts, ("stage exited without output (%s)"):format(ending(facts)), "")
   end
   local text = M.excerpt(stderr)
-  return "stage_failed", ("stage error (%s): %s"):format(ending(facts), text), stage_hint(text)
+  return stage_failure(facts, ("stage error (%s): %s"):format(ending(facts), text), text)
 end
 
 --- Name a failure.
 -- @tparam table facts `source`: whose failure, "stage", "nix", "pip", "sandbox" or "host";
 -- `stderr`: what it wrote; `exit_code`, `signal` ("SIGSEGV"), `reason` ("exit", "signal",
--- "timeout", ...): how it ended; `answer`: what a stage's wrapper answered, decoded, or nil
+-- "timeout", ...): how it ended; `answer`: what a stage's wrapper answered, decoded, or nil;
+-- `effects`: the names of those that the stage declares, as keys; `denied`: a list of those that it
+-- lacked when it tried, as the sandbox saw it
 -- @treturn string kind of the error
 -- @treturn string message: one bounded line without control bytes
 -- @treturn ?string hint
+-- @treturn ?string the effect that was lacking, for `effect_denied`
 function M.classify(facts)
   if facts.source == "stage" then return classify_stage(facts) end
   return classify_infrastructure(facts)

@@ -17,13 +17,20 @@ M.network_env_allowlist = {
   "NIX_SSL_CERT_FILE", "GIT_SSL_CAINFO",
 }
 
---- Paths that Network opens for reading, where they exist: name resolution and certificates.
+--- Paths that Network opens for reading, where they exist: name resolution and certificates (and
+-- not the private keys beside them).
 M.network_paths = {
   "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf",
   "/etc/services", "/etc/protocols",
-  "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/ca-certificates.conf",
+  "/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs",
+  "/etc/pki/tls/cert.pem", "/etc/pki/tls/openssl.cnf", "/etc/pki/ca-trust",
+  "/etc/ca-certificates", "/etc/ca-certificates.conf",
   "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
 }
+
+--- Paths that Landlock opens for reading, where they exist. Without walls a file that may not be
+-- read is there all the same, and node will not start without the one it sees.
+M.landlock_paths = { "/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf" }
 
 local MIB = 1024 * 1024
 
@@ -168,6 +175,7 @@ function M.describe(effects, runtime, opts)
   add_given(writable, effects.writes)
   add_given(readable, effects.reads)
   add_given(readable, runtime.ro_binds)
+  if opts.backend == "landlock" then add_given(readable, M.landlock_paths, true) end
   if effects.network then
     add_given(readable, M.network_paths, true)
     add_given(readable, certificate_paths(opts.environ or {}), true)

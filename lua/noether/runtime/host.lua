@@ -7,6 +7,7 @@
 local errors = require "noether.error"
 local json = require "noether.json"
 local sys = require "noether.sys"
+local text = require "noether.text"
 
 local M = {}
 
@@ -88,9 +89,9 @@ end
 function Binds:add_system()
   self:add("/usr")
   for _, path in ipairs(SYSTEM_DIRS) do
-    local text = sys.readlink(path)
-    if text then
-      self.links[#self.links + 1] = { target = path, source = text }
+    local link = sys.readlink(path)
+    if link then
+      self.links[#self.links + 1] = { target = path, source = link }
     else
       self:add(path)
     end
@@ -137,8 +138,8 @@ local function probe_environment(environ, path)
   return env
 end
 
-local function excerpt(text)
-  local line = text:match("[^\r\n]*%S[^\r\n]*") or ""
+local function excerpt(said)
+  local line = said:match("[^\r\n]*%S[^\r\n]*") or ""
   return errors.clean(line, MAX_EXCERPT_BYTES)
 end
 
@@ -155,8 +156,8 @@ local function describe_failure(result)
 end
 
 -- The probe's answer as a table; nil and a reason. A shim may have said something before it.
-local function decode_answer(text)
-  local line = text:match("([^\n]*%S[^\n]*)%s*$")
+local function decode_answer(output)
+  local line = text.last_line(output)
   local answer = line and json.decode(line)
   if type(answer) == "table" and is_path(answer.path) then return answer end
   return nil, ("answered no interpreter's path: %s"):format(excerpt(line or "nothing"))
@@ -241,8 +242,8 @@ local function find(language, path, env, ctx)
       local runtime
       if answer then runtime, reason = describe(language, answer, env) end
       if runtime then
-        for i, text in ipairs(tried) do
-          table.insert(runtime.warnings, i, "passed over: " .. text)
+        for i, candidate in ipairs(tried) do
+          table.insert(runtime.warnings, i, "passed over: " .. candidate)
         end
         return runtime
       end
