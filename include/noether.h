@@ -148,8 +148,8 @@ struct noe_sandbox {
     size_t rw_bind_count;
     const struct noe_bind *links; /* symbolic links: target -> source text */
     size_t link_count;
-    const char *work_dir; /* where the program starts; NULL: /work, or
-                             private_dir */
+    const char *work_dir;    /* where the program starts; NULL: /work, or
+                                private_dir */
     const char *private_dir; /* for NOE_BACKEND_LANDLOCK: an empty directory of
                                 this run's own, removed at its end */
     enum noe_network network;
@@ -195,7 +195,7 @@ struct noe_result {
     int64_t cpu_user_us;
     int64_t cpu_system_us;
     int64_t max_rss_bytes;
-    uint32_t enforced; /* enum noe_enforced, or-ed */
+    uint32_t enforced;         /* enum noe_enforced, or-ed */
     uint32_t denied_processes; /* attempts to start one that were refused */
 };
 

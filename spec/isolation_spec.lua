@@ -104,8 +104,8 @@ describe("isolation.choose", function()
       print(chosen, err.kind, err)
     ]])
     assert.is_truthy(output:find(
-      'nil\tisolation_unavailable\tisolation "bwrap" does not work here: bubblewrap is not', 1, true),
-      output)
+      'nil\tisolation_unavailable\tisolation "bwrap" does not work here: bubblewrap is not', 1,
+      true), output)
   end)
 
   it("repeats what a broken one says", function()

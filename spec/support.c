@@ -79,12 +79,9 @@ static int support_close(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"setenv", support_setenv},
-    {"has_children", support_has_children},
-    {"listen", support_listen},
-    {"accepted", support_accepted},
-    {"close", support_close},
-    {NULL, NULL},
+    {"setenv", support_setenv}, {"has_children", support_has_children},
+    {"listen", support_listen}, {"accepted", support_accepted},
+    {"close", support_close},   {NULL, NULL},
 };
 
 int luaopen_spec_support(lua_State *L);

@@ -195,7 +195,8 @@ static void test_tree(void)
        "prepared");
     chmod("tree/a/b", 0);
     chmod("tree/a", 0500);
-    ok(noe_file_remove_tree("tree-link", &err) == 0 && access("tree", F_OK) == 0,
+    ok(noe_file_remove_tree("tree-link", &err) == 0 &&
+           access("tree", F_OK) == 0,
        "removes a link, not what it leads to");
     ok(noe_file_remove_tree("tree", &err) == 0 && access("tree", F_OK) != 0,
        "removes a tree without permissions");

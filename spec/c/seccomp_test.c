@@ -846,6 +846,7 @@ static pid_t start_reporting(const char *what, int *listener)
         int fd = load(&copy, SECCOMP_FILTER_FLAG_NEW_LISTENER);
         if (fd < 0 || send_fd(pair[1], fd) != 0)
             _exit(255);
+        noe_fd_close(&fd);
         syscall(SYS_execve, self, argv, NULL, PASSWORD[0], PASSWORD[1],
                 PASSWORD[2]);
         _exit(254);

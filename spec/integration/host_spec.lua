@@ -86,8 +86,8 @@ for _, isolation in ipairs(ISOLATIONS) do
       for _, set in ipairs{ "SigBlk", "SigIgn", "SigCgt" } do
         assert.equal("0000000000000000", own:match(set .. ":%s+(%x+)"), set)
       end
-      assert.equal("0000000000011a00" and "0000000000010a00", of_host:match "SigBlk:%s+(%x+)")
-      assert.equal("0000000000005001", of_host:match "SigIgn:%s+(%x+)")
+      assert.equal("0000000000010a00", of_host:match "SigBlk:%s+(%x+)")
+      assert.is_truthy(of_host:find "SigIgn:%s+%x+5001\n")
     end)
 
     it("closed standard streams are no harm", function()
@@ -155,8 +155,9 @@ describe("a host", function()
     for _, isolation in ipairs(ISOLATIONS) do
       local mark = new_mark()
       local output, code = helper.shell("MALLOC_PERTURB_=165 " .. host([[
-        first = process.spawn({ "/bin/sh", "-c", "sleep 33; true", arg[2] }, { isolation = arg[1] })
-        second = process.spawn({ "/bin/sh", "-c", "sleep 33; true", arg[2] }, { isolation = arg[1] })
+        local argv = { "/bin/sh", "-c", "sleep 33; true", arg[2] }
+        first = process.spawn(argv, { isolation = arg[1] })
+        second = process.spawn(argv, { isolation = arg[1] })
       ]], isolation, mark))
       assert.equal("", output)
       assert.equal(0, code)

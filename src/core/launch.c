@@ -38,6 +38,8 @@ struct noe_launcher {
     int image; /* made when it is first needed */
     char *jail_path;
     struct noe_filter filters[POLICIES];
+    struct noe_cgroups cgroups;
+    bool looked_for_cgroups;
     struct noe_child *unreaped;
     size_t unreaped_count;
     size_t unreaped_capacity;
@@ -151,7 +153,8 @@ int noe_launcher_open(struct noe_launcher **launcher, const char *jail_path,
     return 0;
 }
 
-/* ---------------------------------------------------------------- the filters */
+/* ---------------------------------------------------------------- the filters
+ */
 
 static size_t policy_index(const struct noe_seccomp_policy *policy)
 {
@@ -170,6 +173,14 @@ noe_launcher_filter(struct noe_launcher *launcher,
     if (filter->code == NULL && noe_seccomp_build(policy, filter, err) != 0)
         return NULL;
     return filter;
+}
+
+const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher)
+{
+    if (!launcher->looked_for_cgroups)
+        noe_cgroups_find(&launcher->cgroups);
+    launcher->looked_for_cgroups = true;
+    return &launcher->cgroups;
 }
 
 /* ------------------------------------------------------------ the child part
@@ -231,13 +242,16 @@ IN_CHILD static void mark_one_by_one(int first)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+/* By the system call: C libraries keep some numbers for themselves, and what
+ * posix_spawn starts has these ignored. */
 IN_CHILD static void default_signals(void)
 {
-    struct sigaction action = {.sa_handler = SIG_DFL};
+    static const unsigned long
+        by_default[8]; /* the kernel's struct sigaction */
     sigset_t none;
 
     for (int sig = 1; sig < NSIG; sig++)
-        sigaction(sig, &action, NULL);
+        syscall(SYS_rt_sigaction, sig, by_default, NULL, (size_t)(NSIG / 8));
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -394,6 +408,7 @@ void noe_launcher_close(struct noe_launcher *launcher)
     noe_fd_close(&launcher->image);
     for (size_t i = 0; i < POLICIES; i++)
         noe_filter_free(&launcher->filters[i]);
+    noe_cgroups_free(&launcher->cgroups);
     free(launcher->jail_path);
     free(launcher);
 }

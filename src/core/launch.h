@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "cgroup.h"
 #include "noether.h"
 #include "seccomp.h"
 
@@ -34,6 +35,9 @@ const struct noe_filter *
 noe_launcher_filter(struct noe_launcher *launcher,
                     const struct noe_seccomp_policy *policy,
                     struct noe_error *err);
+
+/* Where a control group can be made for a run; looked for once. */
+const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher);
 
 /* Takes over a child that is about to end, to be reaped at some later call. The
  * descriptor is the launcher's from now on. */

@@ -28,7 +28,8 @@ static int no_memory(struct noe_error *err)
     return noe_error_set(err, NOE_FAULT_SPAWN, ENOMEM, "spawn", "%s", "");
 }
 
-/* -------------------------------------------------------------------- the limits */
+/* -------------------------------------------------------------------- the
+ * limits */
 
 static int64_t limit_value(uint64_t value)
 {
@@ -53,13 +54,10 @@ static void add_limits(struct noe_jail_start *start,
         .file_bytes = limit_value(limits->file_bytes)};
     start->private_bytes = limit_value(limits->private_bytes);
     start->private_files = limit_value(limits->private_files);
-    /* Without walls this would count the user's processes everywhere. */
-    if (start->walls == NOE_JAIL_NO_WALLS ||
-        start->walls == NOE_JAIL_LANDLOCK)
-        start->limits.processes = NOE_JAIL_NO_LIMIT;
 }
 
-/* --------------------------------------------------------------------- the walls */
+/* --------------------------------------------------------------------- the
+ * walls */
 
 static int add_wrapper(struct parts *parts, const struct noe_options *options,
                        struct noe_error *err)
@@ -114,7 +112,8 @@ static int add_files(struct parts *parts, const struct noe_sandbox *sandbox,
     return status;
 }
 
-/* -------------------------------------------------------------------- the filter */
+/* -------------------------------------------------------------------- the
+ * filter */
 
 static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
                       struct noe_launcher *launcher, struct noe_error *err)
@@ -149,15 +148,8 @@ static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
     return 0;
 }
 
-/* --------------------------------------------------------------------- together */
-
-static const char *work_dir_of(const struct noe_sandbox *sandbox)
-{
-    if (sandbox->work_dir != NULL)
-        return sandbox->work_dir;
-    return sandbox->backend == NOE_BACKEND_LANDLOCK ? sandbox->private_dir
-                                                    : "/work";
-}
+/* ---------------------------------------------------------------------
+ * together */
 
 static int add_sandbox(struct parts *parts, const struct noe_options *options,
                        struct noe_launcher *launcher, struct noe_error *err)
@@ -166,14 +158,6 @@ static int add_sandbox(struct parts *parts, const struct noe_options *options,
     bool wrapped = parts->start.walls == NOE_JAIL_WRAPPED;
 
     parts->start.host_network = sandbox->network == NOE_NETWORK_HOST;
-    if (!wrapped) { /* a wrapper enters it by itself */
-        noe_argv_add(&parts->strings, work_dir_of(sandbox));
-        parts->start.has_cwd = 1;
-    }
-    if (parts->start.walls == NOE_JAIL_LANDLOCK) {
-        noe_argv_add(&parts->strings, sandbox->private_dir);
-        parts->start.has_private = 1;
-    }
     if (wrapped && add_wrapper(parts, options, err) != 0)
         return -1;
     if (add_files(parts, sandbox, err) != 0)
@@ -195,6 +179,53 @@ static uint32_t walls_of(const struct noe_sandbox *sandbox)
     }
 }
 
+static const char *work_dir_of(const struct noe_options *options,
+                               uint32_t walls)
+{
+    const struct noe_sandbox *sandbox = options->sandbox;
+
+    if (walls == NOE_JAIL_NO_WALLS)
+        return options->cwd;
+    if (walls == NOE_JAIL_WRAPPED)
+        return NULL; /* the wrapper enters it by itself */
+    if (sandbox->work_dir != NULL)
+        return sandbox->work_dir;
+    return walls == NOE_JAIL_LANDLOCK ? sandbox->private_dir : "/work";
+}
+
+static void add_directories(struct parts *parts,
+                            const struct noe_options *options)
+{
+    struct noe_jail_start *start = &parts->start;
+    const char *work_dir = work_dir_of(options, start->walls);
+
+    if (work_dir != NULL) {
+        noe_argv_add(&parts->strings, work_dir);
+        start->has_cwd = 1;
+    }
+    if (start->walls == NOE_JAIL_LANDLOCK) {
+        noe_argv_add(&parts->strings, options->sandbox->private_dir);
+        start->has_private = 1;
+    }
+}
+
+static bool wants_cgroup(const struct noe_limits *limits)
+{
+    return limits != NULL && (limits->memory_bytes != NOE_UNLIMITED ||
+                              limits->processes != NOE_UNLIMITED);
+}
+
+static void add_cgroups(struct parts *parts, const struct noe_cgroups *cgroups)
+{
+    const char *const paths[] = {cgroups->memory, cgroups->pids, cgroups->home};
+
+    parts->start.cgroup_version = (uint32_t)cgroups->version;
+    if (cgroups->version == 0)
+        return;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
+        noe_argv_add(&parts->strings, paths[i] != NULL ? paths[i] : "");
+}
+
 static int collect(struct parts *parts, const struct noe_message *message,
                    struct noe_launcher *launcher, struct noe_error *err)
 {
@@ -209,13 +240,12 @@ static int collect(struct parts *parts, const struct noe_message *message,
     if (message->deadline_us == INT64_MAX)
         start->deadline_us = NOE_JAIL_NO_LIMIT;
     add_limits(start, options->limits);
-    if (start->walls != NOE_JAIL_NO_WALLS)
-        return add_sandbox(parts, options, launcher, err);
-    if (options->cwd != NULL) {
-        noe_argv_add(&parts->strings, options->cwd);
-        start->has_cwd = 1;
-    }
-    return 0;
+    add_directories(parts, options);
+    if (wants_cgroup(options->limits))
+        add_cgroups(parts, noe_launcher_cgroups(launcher));
+    if (start->walls == NOE_JAIL_NO_WALLS)
+        return 0;
+    return add_sandbox(parts, options, launcher, err);
 }
 
 static int deliver(struct parts *parts, int socket, struct noe_error *err)

@@ -551,6 +551,12 @@ static uint32_t enforced(const struct noe_process *p)
 
     if (p->supervised && p->ended && p->end.survivors == 0)
         bits |= NOE_ENFORCED_TREE_KILL;
+    if (p->ended && p->end.memory_cgroup)
+        bits |= NOE_ENFORCED_MEMORY_CGROUP;
+    if (p->ended && p->end.pids_cgroup)
+        bits |= NOE_ENFORCED_PIDS_CGROUP;
+    if (p->ended && p->end.cpu_sampled)
+        bits |= NOE_ENFORCED_CPU_SAMPLED;
     if (p->ended && p->end.memory_sampled)
         bits |= p->would_sample;
     return bits;

@@ -48,8 +48,7 @@ static int open_directory(int dir, const char *name)
     if (handle < 0)
         return -1;
     if (fstat(handle, &st) == 0 && (st.st_mode & 0700) != 0700) {
-        noe_text_number(noe_text_add(path, "/proc/self/fd/"),
-                        (unsigned)handle);
+        noe_text_number(noe_text_add(path, "/proc/self/fd/"), (unsigned)handle);
         chmod(path, 0700); /* if not, what follows says why */
     }
     int fd = openat(handle, ".", O_RDONLY | flags);

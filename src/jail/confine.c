@@ -17,7 +17,8 @@
 
 #include "../core/uapi.h"
 
-/* ------------------------------------------------------------------ privileges */
+/* ------------------------------------------------------------------ privileges
+ */
 
 /* The bounding set first: afterwards there is no capability to do it with. Who
  * had none to begin with cannot, and need not: no_new_privs says the rest. */
@@ -36,7 +37,8 @@ int confine_privileges(void)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-/* ------------------------------------------------------------------- Landlock */
+/* ------------------------------------------------------------------- Landlock
+ */
 
 int landlock_version(void)
 {
@@ -80,10 +82,9 @@ static int allow(int ruleset, const char *path, uint64_t rights)
 /* Rights that a file can have; a rule on a file may name no others. */
 static uint64_t rights_on_file(uint64_t rights)
 {
-    return rights &
-           (NOE_LANDLOCK_EXECUTE | NOE_LANDLOCK_WRITE_FILE |
-            NOE_LANDLOCK_READ_FILE | NOE_LANDLOCK_TRUNCATE |
-            NOE_LANDLOCK_IOCTL_DEV);
+    return rights & (NOE_LANDLOCK_EXECUTE | NOE_LANDLOCK_WRITE_FILE |
+                     NOE_LANDLOCK_READ_FILE | NOE_LANDLOCK_TRUNCATE |
+                     NOE_LANDLOCK_IOCTL_DEV);
 }
 
 /* A directory, or a file. */
@@ -130,8 +131,8 @@ static int allow_inside(const struct jail *jail, int ruleset, uint64_t rights)
 static int allow_named(const struct jail *jail, int ruleset, uint64_t rights)
 {
     static const char *const machine[] = {
-        "/proc/self",    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat",
-        "/proc/uptime",  "/proc/loadavg", "/proc/version", "/proc/filesystems"};
+        "/proc/self",   "/proc/cpuinfo", "/proc/meminfo", "/proc/stat",
+        "/proc/uptime", "/proc/loadavg", "/proc/version", "/proc/filesystems"};
 
     for (uint32_t i = 0; i < jail->start.bind_count; i++) {
         const struct jail_bind *bind = &jail->binds[i];
@@ -172,12 +173,11 @@ const char *confine_files(const struct jail *jail)
     if (version == 0)
         return NULL;
     if (version >= 6) {
-        wanted.scoped = NOE_LANDLOCK_SCOPE_ABSTRACT_SOCKET |
-                        NOE_LANDLOCK_SCOPE_SIGNAL;
+        wanted.scoped =
+            NOE_LANDLOCK_SCOPE_ABSTRACT_SOCKET | NOE_LANDLOCK_SCOPE_SIGNAL;
         size = sizeof(wanted);
     }
-    int ruleset =
-        (int)syscall(SYS_landlock_create_ruleset, &wanted, size, 0);
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &wanted, size, 0);
     if (ruleset < 0)
         return "make Landlock rules";
     const char *step = NULL;
@@ -189,7 +189,8 @@ const char *confine_files(const struct jail *jail)
     return step;
 }
 
-/* -------------------------------------------------------------------- seccomp */
+/* -------------------------------------------------------------------- seccomp
+ */
 
 /* Hands the listener to init, which answers for what the filter asks. */
 static int send_listener(int listener, int report)

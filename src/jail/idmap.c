@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mounts in which somebody else's files are the stage's own. A host that is root
- * runs stages under an id that owns nothing; what it lets them use often belongs
- * to root alone. Such a bind is id-mapped: on disk nothing changes, inside the
- * owner of the bound path is the stage's id, and what the stage writes is the
- * owner's on disk.
+ * Mounts in which somebody else's files are the stage's own. A host that is
+ * root runs stages under an id that owns nothing; what it lets them use often
+ * belongs to root alone. Such a bind is id-mapped: on disk nothing changes,
+ * inside the owner of the bound path is the stage's id, and what the stage
+ * writes is the owner's on disk.
  */
 #include "jail.h"
 
@@ -55,8 +55,8 @@ static int open_of(pid_t pid, const char *rest, int flags)
 {
     char path[64];
 
-    noe_text_add(
-        noe_text_number(noe_text_add(path, "/proc/"), (unsigned)pid), rest);
+    noe_text_add(noe_text_number(noe_text_add(path, "/proc/"), (unsigned)pid),
+                 rest);
     return open(path, flags | O_CLOEXEC);
 }
 
@@ -75,12 +75,11 @@ static int write_map(pid_t pid, const char *rest, unsigned owner)
     return wrote == (ssize_t)strlen(map) ? 0 : -1;
 }
 
-/* A user namespace lives as long as a process or a descriptor of it; the process
- * is needed only until there is a descriptor. */
+/* A user namespace lives as long as a process or a descriptor of it; the
+ * process is needed only until there is a descriptor. */
 static int namespace_with(uid_t owner, gid_t group)
 {
-    pid_t pid =
-        (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
     if (pid == 0)
         for (;;)
             pause();

@@ -27,7 +27,8 @@ struct init {
     struct noe_jail_event last; /* the STATUS to come */
 };
 
-/* ------------------------------------------------------------------- the start */
+/* ------------------------------------------------------------------- the start
+ */
 
 /* The host marks every variable with one byte, so that nothing meant for the
  * program (LD_PRELOAD) works on the wrapping one outside the sandbox. What the
@@ -65,7 +66,8 @@ static pid_t start(struct init *self, const struct jail *jail,
     return program_start_reporting(&program, &self->listener, event);
 }
 
-/* ------------------------------------------------------------------ while it runs */
+/* ------------------------------------------------------------------ while it
+ * runs */
 
 /* The end of file means that the supervisor is gone: then so are we, and with
  * PID 1 everything inside. */

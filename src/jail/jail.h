@@ -25,9 +25,12 @@ struct jail {
     const void *filter; /* seccomp: start.filter_len bytes */
     const char *cwd;    /* or NULL */
     const char *own;    /* a directory to be removed at the end, or NULL */
-    char **argv;        /* the program's */
-    char **envp;        /* the program's */
-    char **wrapper;     /* the wrapping command, NULL-terminated */
+    const char *memory_parent; /* where a control group can be made, or NULL */
+    const char *pids_parent;
+    const char *cgroup_home; /* version 2: where to go back to */
+    char **argv;             /* the program's */
+    char **envp;             /* the program's */
+    char **wrapper;          /* the wrapping command, NULL-terminated */
     struct jail_bind *binds;
     struct jail_link *links;
     const char *places; /* the strings of binds and links, as they came */
@@ -115,6 +118,21 @@ int cover_devices(const char **path); /* the supervisor's, for a wrapper */
 /* Root's part, while it still is root: what only root may reach. */
 int open_binds(struct jail *jail, const char **path);
 
+/* --- cgroup.c --- */
+
+/* Enters a control group made for this run, and notes in `end` what it holds.
+ */
+void cgroup_enter(struct jail *jail, struct noe_jail_event *end);
+
+/* Whether something was killed because the group had no memory left. */
+bool cgroup_memory_was_short(const struct jail *jail);
+
+/* The most memory that the group ever had; 0 if that is not known. */
+int64_t cgroup_memory_peak(const struct jail *jail);
+
+/* Goes back and removes the group, which must hold nobody else by now. */
+void cgroup_leave(const struct jail *jail);
+
 /* --- idmap.c --- */
 
 /* Root's part, too: maps the owner of a bind's tree to the stage's id, if that
@@ -126,6 +144,9 @@ int idmap_bind(const struct jail_bind *bind);
 /* Kills and reaps every descendant. The number of those that would not die,
  * because they run as another user. */
 unsigned tree_end(int children_fd);
+
+/* Whether this kernel's /proc tells a process's children. */
+bool tree_can_be_seen(void);
 
 struct tree_usage {
     int64_t memory_bytes;

@@ -53,7 +53,8 @@ pid_t program_start_reporting(struct program *program, int *listener,
     return pid;
 }
 
-/* The buffers are larger than the structs, for kernels that know larger ones. */
+/* The buffers are larger than the structs, for kernels that know larger ones.
+ */
 static bool answer_one(int listener)
 {
     static union {

@@ -80,6 +80,20 @@ static char *next_string(char **at, const char *end)
     return text;
 }
 
+static const char *unless_empty(const char *text)
+{
+    return text != NULL && *text != '\0' ? text : NULL;
+}
+
+static const char *take_cgroups(struct jail *jail, char **at, const char *end)
+{
+    jail->memory_parent = unless_empty(next_string(at, end));
+    jail->pids_parent = unless_empty(next_string(at, end));
+    const char *home = next_string(at, end);
+    jail->cgroup_home = unless_empty(home);
+    return home;
+}
+
 /* The strings in the order of protocol.h. -1 if there are too few. */
 static int take_strings(struct jail *jail, char *at, const char *end)
 {
@@ -90,6 +104,8 @@ static int take_strings(struct jail *jail, char *at, const char *end)
         last = jail->cwd = next_string(&at, end);
     if (start->has_private && last != NULL)
         last = jail->own = next_string(&at, end);
+    if (start->cgroup_version != 0 && last != NULL)
+        last = take_cgroups(jail, &at, end);
     for (uint32_t i = 0; i < start->wrapper_count && last != NULL; i++)
         last = wrapper[i] = next_string(&at, end);
     jail->places = at;
@@ -115,8 +131,7 @@ static int receive_start(struct jail *jail)
     const struct noe_jail_start *start = &message.start;
 
     if (len < (ssize_t)sizeof(*start) || start->version != NOE_JAIL_VERSION ||
-        (size_t)len !=
-            sizeof(*start) + start->filter_len + start->strings_len)
+        (size_t)len != sizeof(*start) + start->filter_len + start->strings_len)
         return -1;
     jail->start = *start;
     jail->filter = message.rest;
@@ -132,6 +147,8 @@ static int receive_start(struct jail *jail)
  * stay blocked; they are read from a descriptor. */
 static void leave_the_host(const struct noe_jail_start *start)
 {
+    static const unsigned long
+        by_default[8]; /* the kernel's struct sigaction */
     sigset_t all;
     /* Without a wrapper there is no image, and its number is any descriptor of
      * the host's. */
@@ -140,8 +157,9 @@ static void leave_the_host(const struct noe_jail_start *start)
 
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
+    /* By the system call: C libraries keep some numbers for themselves. */
     for (int sig = 1; sig < NSIG; sig++)
-        signal(sig, SIG_DFL);
+        syscall(SYS_rt_sigaction, sig, by_default, NULL, (size_t)(NSIG / 8));
     if (syscall(SYS_close_range, first, ~0U, 0) == 0)
         return;
     long end = sysconf(_SC_OPEN_MAX);

@@ -35,7 +35,8 @@ static const char *beneath(const char *absolute)
     return absolute[1] != '\0' ? absolute + 1 : ".";
 }
 
-/* ------------------------------------------------------------------ the trees */
+/* ------------------------------------------------------------------ the trees
+ */
 
 static int open_plain(int dir, const char *path, uint64_t resolve)
 {
@@ -105,7 +106,8 @@ int open_binds(struct jail *jail, const char **path)
     return 0;
 }
 
-/* ------------------------------------------------------------------- the root */
+/* ------------------------------------------------------------------- the root
+ */
 
 int mount_root(struct jail *jail, const char **path)
 {
@@ -226,7 +228,8 @@ int mount_binds(struct jail *jail, const char **path)
     return 0;
 }
 
-/* ----------------------------------------------------------------------- /proc */
+/* ----------------------------------------------------------------------- /proc
+ */
 
 static int bind_file(const char *source, const char *target,
                      uint64_t attributes)
@@ -242,8 +245,9 @@ static int bind_file(const char *source, const char *target,
 /* What programs look for on a machine; nothing of any process. */
 static int mount_stub_proc(void)
 {
-    static const char *const names[] = {"cpuinfo", "meminfo", "stat",  "uptime",
-                                        "loadavg", "version", "filesystems"};
+    static const char *const names[] = {"cpuinfo",    "meminfo", "stat",
+                                        "uptime",     "loadavg", "version",
+                                        "filesystems"};
 
     if (mount("proc", "proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
               "mode=0755,size=64k") != 0)
@@ -278,7 +282,8 @@ int mount_proc(struct jail *jail, const char **path)
     return mount_stub_proc();
 }
 
-/* ------------------------------------------------------------------------ /dev */
+/* ------------------------------------------------------------------------ /dev
+ */
 
 static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full",
                                     "/dev/random", "/dev/urandom"};
@@ -287,11 +292,10 @@ static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full",
  * changing its mode, which would be the host's. */
 int make_devices(struct jail *jail, const char **path)
 {
-    static const char *const links[][2] = {
-        {"/proc/self/fd", "dev/fd"},
-        {"/proc/self/fd/0", "dev/stdin"},
-        {"/proc/self/fd/1", "dev/stdout"},
-        {"/proc/self/fd/2", "dev/stderr"}};
+    static const char *const links[][2] = {{"/proc/self/fd", "dev/fd"},
+                                           {"/proc/self/fd/0", "dev/stdin"},
+                                           {"/proc/self/fd/1", "dev/stdout"},
+                                           {"/proc/self/fd/2", "dev/stderr"}};
 
     (void)jail;
     for (size_t i = 0; i < sizeof(nodes) / sizeof(*nodes); i++) {
@@ -311,7 +315,8 @@ int make_devices(struct jail *jail, const char **path)
 }
 
 /* What bubblewrap started by root needs: it stays user 0 of the host, who owns
- * the nodes that it binds. Done in a mount namespace of the supervisor's own. */
+ * the nodes that it binds. Done in a mount namespace of the supervisor's own.
+ */
 int cover_devices(const char **path)
 {
     *path = "/";
@@ -334,13 +339,14 @@ int cover_devices(const char **path)
                  NULL);
 }
 
-/* --------------------------------------------------------- private directories */
+/* --------------------------------------------------------- private directories
+ */
 
 static void add_amount(char *options, const char *name, int64_t amount)
 {
     if (amount != NOE_JAIL_NO_LIMIT)
         noe_text_number(noe_text_add(options + strlen(options), name),
-                    (unsigned long long)amount);
+                        (unsigned long long)amount);
 }
 
 /* First of all mounts: a bind may lie in one of them, or be one. */
@@ -361,7 +367,8 @@ int mount_private(struct jail *jail, const char **path)
     return 0;
 }
 
-/* -------------------------------------------------------------------- the end */
+/* -------------------------------------------------------------------- the end
+ */
 
 /* Afterwards there is no way, by any name, to a file that is not bound. */
 int leave_old_root(struct jail *jail, const char **path)

@@ -35,7 +35,8 @@
 static uid_t host_uid; /* the id outside that becomes NOE_JAIL_ID inside */
 static gid_t host_gid;
 
-/* ------------------------------------------------------------------ the steps */
+/* ------------------------------------------------------------------ the steps
+ */
 
 static int write_file(const char *path, const char *text)
 {
@@ -54,9 +55,10 @@ static int write_map(const char *path, unsigned outside)
 {
     char line[64];
 
-    noe_text_add(noe_text_number(noe_text_add(noe_text_number(line, NOE_JAIL_ID), " "),
-                         outside),
-             " 1");
+    noe_text_add(
+        noe_text_number(noe_text_add(noe_text_number(line, NOE_JAIL_ID), " "),
+                        outside),
+        " 1");
     return write_file(path, line);
 }
 
@@ -160,7 +162,8 @@ static int live_inside(struct jail *jail, const int control[2])
     return init(jail);
 }
 
-/* ------------------------------------------------------------- the supervisor */
+/* ------------------------------------------------------------- the supervisor
+ */
 
 /* Root keeps user id 0 as its real and saved id only, to come back to; the
  * namespace belongs to the effective one. */

@@ -46,9 +46,12 @@ static int64_t memory_backstop(int64_t bytes)
     return bytes == NOE_JAIL_NO_LIMIT ? bytes : bytes + bytes / 2 + SPARE;
 }
 
-static const char *set_limits(const struct noe_jail_limits *limits)
+/* The number of processes is counted by user and user namespace: without one of
+ * its own the program would share the count with all that the user runs. */
+static const char *set_limits(const struct noe_jail_limits *limits,
+                              bool own_users)
 {
-    if (limit(RLIMIT_NPROC, limits->processes) != 0)
+    if (own_users && limit(RLIMIT_NPROC, limits->processes) != 0)
         return "limit processes";
     if (limit(RLIMIT_DATA, memory_backstop(limits->memory_bytes)) != 0)
         return "limit memory";
@@ -88,6 +91,11 @@ static const char *confine_and_exec(const struct program *program)
     return "execve";
 }
 
+static bool has_walls(const struct jail *jail)
+{
+    return jail != NULL && jail->start.walls != NOE_JAIL_LANDLOCK;
+}
+
 /* From here to exec we are the child, in the parent's memory: only system
  * calls, and failures are left where the parent finds them. */
 static const char *become(const struct program *program)
@@ -106,7 +114,7 @@ static const char *become(const struct program *program)
         return "chdir";
     failure.path = program->argv[0];
     if (program->limits != NULL) {
-        const char *step = set_limits(program->limits);
+        const char *step = set_limits(program->limits, has_walls(program->in));
         if (step != NULL)
             return step;
     }

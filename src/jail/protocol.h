@@ -68,15 +68,18 @@ struct noe_jail_start {
     uint32_t filter_len;     /* bytes of seccomp filter, a multiple of 8 */
     uint32_t has_cwd;
     uint32_t has_private;
-    uint32_t wrapper_count; /* strings of the wrapping command */
+    uint32_t cgroup_version; /* 0: no group can be made */
+    uint32_t wrapper_count;  /* strings of the wrapping command */
     uint32_t bind_count;
     uint32_t link_count;
     uint32_t strings_len;
     /* The filter follows, and after it strings_len bytes of strings, each ended
      * by NUL: the working directory, if has_cwd; a directory of this run's own
-     * that is removed at its end, if has_private; the wrapping command; for each
-     * bind "r" or "w" and the source, then the target, parents before what is
-     * below them; for each link what it says, then where it is. */
+     * that is removed at its end, if has_private; if cgroup_version is not 0,
+     * where to make a group for memory, where for processes, and the group to
+     * go back to, each perhaps empty; the wrapping command; for each bind "r"
+     * or "w" and the source, then the target, parents before what is below
+     * them; for each link what it says, then where it is. */
 };
 
 enum noe_jail_command_type { NOE_JAIL_CANCEL = 1, NOE_JAIL_SIGNAL };
@@ -120,7 +123,10 @@ struct noe_jail_event {
     uint32_t landlock;       /* STARTED: its version; 0: none */
     uint32_t denied_process; /* STATUS, ENDED: attempts to start one */
     uint32_t memory_sampled; /* ENDED: the limit was watched */
-    int64_t cpu_user_us;     /* STATUS, ENDED: of the whole tree */
+    uint32_t cpu_sampled;
+    uint32_t memory_cgroup; /* ENDED: a control group held the limit */
+    uint32_t pids_cgroup;
+    int64_t cpu_user_us; /* STATUS, ENDED: of the whole tree */
     int64_t cpu_system_us;
     int64_t max_rss_bytes;
 };

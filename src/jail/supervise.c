@@ -75,6 +75,7 @@ static int instruct_init(const struct jail *jail, int socket)
 
     start.role = NOE_JAIL_INIT;
     start.wrapper_count = start.has_cwd = start.has_private = 0;
+    start.cgroup_version = 0; /* the supervisor has entered it */
     start.strings_len = (uint32_t)jail->places_len;
     return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
@@ -99,10 +100,8 @@ static pid_t start_wrapped(const struct jail *jail, int control,
     argv[wrapped] = image;
     memcpy(argv + wrapped + 1, jail->argv, (own + 1) * sizeof(*argv));
 
-    struct program program = {.argv = argv,
-                              .envp = jail->envp,
-                              .control = control,
-                              .report = -1};
+    struct program program = {
+        .argv = argv, .envp = jail->envp, .control = control, .report = -1};
     pid_t pid = program_start(&program, event);
     event->fault = NOE_JAIL_FAULT_SANDBOX;
     return pid;
@@ -159,15 +158,15 @@ static void start(struct supervisor *s)
     struct noe_jail_event event = {.type = NOE_JAIL_STARTED};
     bool walls = has_walls(s->jail);
 
-    s->program =
-        walls ? start_behind_walls(s, &event) : start_here(s, &event);
+    s->program = walls ? start_behind_walls(s, &event) : start_here(s, &event);
     s->over = s->program < 0;
     event.watches_host = s->host >= 0;
     if (s->over || !walls)
         jail_send(NOE_JAIL_CONTROL_FD, &event);
 }
 
-/* ------------------------------------------------------------- while it runs */
+/* ------------------------------------------------------------- while it runs
+ */
 
 static void pass_signal(struct supervisor *s,
                         const struct noe_jail_command *command)
@@ -253,6 +252,23 @@ static int64_t reaped_cpu_us(void)
     return rusage_us(&usage.ru_utime) + rusage_us(&usage.ru_stime);
 }
 
+/* A control group counts by itself, and all that its processes made. */
+static bool samples_memory(const struct supervisor *s)
+{
+    return s->jail->start.limits.memory_bytes != NOE_JAIL_NO_LIMIT &&
+           !s->end.memory_cgroup;
+}
+
+static bool samples_cpu(const struct supervisor *s)
+{
+    return s->jail->start.limits.cpu_us != NOE_JAIL_NO_LIMIT;
+}
+
+static bool samples(const struct supervisor *s)
+{
+    return samples_memory(s) || samples_cpu(s);
+}
+
 static void check_limits(struct supervisor *s)
 {
     const struct noe_jail_limits *limits = &s->jail->start.limits;
@@ -261,20 +277,10 @@ static void check_limits(struct supervisor *s)
     tree_sample(limits->memory_bytes, &usage);
     if (usage.memory_bytes > s->peak_bytes)
         s->peak_bytes = usage.memory_bytes;
-    if (limits->memory_bytes != NOE_JAIL_NO_LIMIT &&
-        usage.memory_bytes > limits->memory_bytes)
+    if (samples_memory(s) && usage.memory_bytes > limits->memory_bytes)
         end_for(s, NOE_JAIL_CAUSE_MEMORY);
-    if (limits->cpu_us != NOE_JAIL_NO_LIMIT &&
-        usage.cpu_us + reaped_cpu_us() >= limits->cpu_us)
+    if (samples_cpu(s) && usage.cpu_us + reaped_cpu_us() >= limits->cpu_us)
         end_for(s, NOE_JAIL_CAUSE_CPU);
-}
-
-static bool samples(const struct supervisor *s)
-{
-    const struct noe_jail_limits *limits = &s->jail->start.limits;
-
-    return limits->memory_bytes != NOE_JAIL_NO_LIMIT ||
-           limits->cpu_us != NOE_JAIL_NO_LIMIT;
 }
 
 static void check_clock(struct supervisor *s)
@@ -362,9 +368,28 @@ static void add_usage(struct supervisor *s)
     s->end.cpu_system_us = rusage_us(&usage.ru_stime);
     if (s->end.max_rss_bytes == 0)
         s->end.max_rss_bytes = (int64_t)usage.ru_maxrss * 1024;
-    if (s->peak_bytes > s->end.max_rss_bytes)
-        s->end.max_rss_bytes = s->peak_bytes;
-    s->end.memory_sampled = samples(s);
+    int64_t peak = cgroup_memory_peak(s->jail);
+    if (peak < s->peak_bytes)
+        peak = s->peak_bytes;
+    if (s->end.max_rss_bytes < peak)
+        s->end.max_rss_bytes = peak;
+    bool seen = tree_can_be_seen();
+    s->end.memory_sampled = seen && samples_memory(s);
+    s->end.cpu_sampled = seen && samples_cpu(s);
+}
+
+static bool succeeded(const struct supervisor *s)
+{
+    return s->end.has_status && WIFEXITED(s->end.status) &&
+           WEXITSTATUS(s->end.status) == 0;
+}
+
+/* What the kernel killed for want of memory may be a part of the tree that the
+ * rest did without. */
+static void judge_memory(struct supervisor *s)
+{
+    if (!succeeded(s) && cgroup_memory_was_short(s->jail))
+        end_for(s, NOE_JAIL_CAUSE_MEMORY);
 }
 
 /* The kernel's own limit may strike before the next sample. */
@@ -380,14 +405,17 @@ static void judge_cpu(struct supervisor *s)
 
 int supervise(struct jail *jail)
 {
-    struct supervisor s = {
-        .jail = jail, .init = -1, .listener = -1, .end = {.type = NOE_JAIL_ENDED}};
+    struct supervisor s = {.jail = jail,
+                           .init = -1,
+                           .listener = -1,
+                           .end = {.type = NOE_JAIL_ENDED}};
 
     fcntl(NOE_JAIL_CONTROL_FD, F_SETFD, FD_CLOEXEC);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     s.host = watch_host(jail->start.host_pid);
     s.children = watch_children();
     s.next_sample_us = jail_clock_us() + SAMPLE_US;
+    cgroup_enter(jail, &s.end);
     start(&s);
     while (!s.over)
         watch(&s);
@@ -395,7 +423,9 @@ int supervise(struct jail *jail)
         continue; /* its last words came before the wrapper's end */
     end_tree(&s);
     add_usage(&s);
+    judge_memory(&s);
     judge_cpu(&s);
+    cgroup_leave(jail);
     jail_send(NOE_JAIL_CONTROL_FD, &s.end);
     return 0;
 }

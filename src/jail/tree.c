@@ -47,7 +47,9 @@ static ssize_t slurp(const char *path, char *text, size_t size)
 /* "/proc/PID" and a rest. */
 static void proc_path(char *path, pid_t pid, const char *rest)
 {
-    noe_text_add(noe_text_number(noe_text_add(path, "/proc/"), (unsigned long long)pid), rest);
+    noe_text_add(
+        noe_text_number(noe_text_add(path, "/proc/"), (unsigned long long)pid),
+        rest);
 }
 
 /* -------------------------------------------------------------- the killing */
@@ -65,16 +67,31 @@ static void kill_one(pid_t pid, struct round *round)
         round->refused++;
 }
 
+/* The list of our own children: we have one thread. */
+static void own_children_path(char *path)
+{
+    pid_t self = getpid();
+
+    proc_path(path, self, "/task/");
+    noe_text_add(noe_text_number(path + strlen(path), (unsigned)self),
+                 "/children");
+}
+
+bool tree_can_be_seen(void)
+{
+    char path[64];
+
+    own_children_path(path);
+    return access(path, R_OK) == 0;
+}
+
 /* Our children by /proc. False where it cannot tell. */
 static bool kill_children_listed(struct round *round)
 {
     static char text[64 * 1024];
     char path[64];
-    pid_t self = getpid();
 
-    proc_path(path, self, "/task/");
-    noe_text_add(noe_text_number(path + strlen(path), (unsigned long long)self),
-           "/children");
+    own_children_path(path);
     if (slurp(path, text, sizeof(text)) < 0)
         return false;
     for (char *at = text; *at != '\0';) {
@@ -174,7 +191,8 @@ static void note_children_of(pid_t pid)
             if (!isdigit((unsigned char)entry->name[0]))
                 continue;
             proc_path(path, pid, "/task/");
-            noe_text_add(noe_text_add(path + strlen(path), entry->name), "/children");
+            noe_text_add(noe_text_add(path + strlen(path), entry->name),
+                         "/children");
             note_children(path);
         }
     }
