@@ -68,8 +68,9 @@ CORE_MODULE := $(BUILD)/lib/noether/core.so
 STATIC_LIB  := $(BUILD)/lib/libnoether.a
 SHARED_LIB  := $(BUILD)/lib/libnoether.so
 PKG_CONFIG  := $(BUILD)/lib/pkgconfig/noether.pc
+APPARMOR    := $(BUILD)/share/noether/apparmor.d/noether-lua
 OUTPUTS     := $(NOETHER_LUA) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
-               $(PKG_CONFIG) $(JAIL)
+               $(PKG_CONFIG) $(APPARMOR) $(JAIL)
 SUPPORT     := $(BUILD)/spec/support.so
 FLOOR       := $(BUILD)/bench/floor.so
 
@@ -178,6 +179,11 @@ $(PKG_CONFIG): noether.pc.in include/noether.h $(OBJ)/prefix
 	@mkdir -p $(@D)
 	$(call SAY,SED)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+
+$(APPARMOR): tools/apparmor.in $(OBJ)/prefix
+	@mkdir -p $(@D)
+	$(call SAY,SED)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' $< >$@
 
 $(STATIC_LIB): $(CORE_OBJECTS)
 	@mkdir -p $(@D)
@@ -290,13 +296,16 @@ install: all install-lua ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) -D -m 644 $(PKG_CONFIG) \
 	  '$(DESTDIR)$(PREFIX)/lib/pkgconfig/noether.pc'
 	$(INSTALL) -m 644 $(STATIC_LIB) '$(DESTDIR)$(PREFIX)/lib'
+	$(INSTALL) -D -m 644 $(APPARMOR) \
+	  '$(DESTDIR)$(PREFIX)/share/noether/apparmor.d/noether-lua'
 	$(INSTALL) -m 755 $(SHARED_LIB).$(VERSION) '$(DESTDIR)$(PREFIX)/lib'
 	ln -sf libnoether.so.$(VERSION) '$(DESTDIR)$(PREFIX)/lib/$(SONAME)'
 	ln -sf $(SONAME) '$(DESTDIR)$(PREFIX)/lib/libnoether.so'
 
 uninstall: ## remove what install put there
 	rm -rf '$(DESTDIR)$(LUA_DIR)/noether' '$(DESTDIR)$(LUA_LIBDIR)/noether' \
-	  '$(DESTDIR)$(PREFIX)/libexec/noether'
+	  '$(DESTDIR)$(PREFIX)/libexec/noether' \
+	  '$(DESTDIR)$(PREFIX)/share/noether'
 	rm -f '$(DESTDIR)$(PREFIX)/bin/noether-lua' \
 	  '$(DESTDIR)$(PREFIX)/include/noether.h' \
 	  '$(DESTDIR)$(PREFIX)/lib/pkgconfig/noether.pc' \

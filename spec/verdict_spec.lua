@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 require "spec.helper"
+local effects = require "noether.effects"
 local policies = require "noether.policies"
 local verdict = require "noether.verdict"
 
@@ -7,12 +8,14 @@ local LOADED = assert(policies.load())
 local CALL = { timeout_secs = 2, max_output_bytes = 100 }
 local LIMITS = { memory_bytes = 1000, cpu_secs = 3 }
 
+local EFFECTS = assert(effects.parse{ "Pure" })
+
 local function judge(fields, mode)
   local result = { reason = "exit", exit_code = 0, stdout = "", stderr = "" }
   for name, value in pairs(fields) do
     result[name] = value
   end
-  return verdict.judge(result, CALL, LIMITS, LOADED, mode or "value")
+  return verdict.judge(result, CALL, LIMITS, LOADED, mode or "value", EFFECTS)
 end
 
 describe("the verdict", function()

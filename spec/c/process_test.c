@@ -762,9 +762,10 @@ static void test_against_the_jail(void)
     run = prepare("stop-parent", "-");
     run->options.timeout_ms = -1;
     run->options.max_output_bytes = 1000;
+    int64_t before = now_us();
     result = finish(run);
     ok(result != NULL && result->reason == NOE_REASON_OUTPUT_LIMIT &&
-           vanishes(run->mark, 1000),
+           vanishes(run->mark, 1000) && now_us() - before < 5000 * 1000,
        "kept: a stopped supervisor does not hold up the end");
     done(run);
 
@@ -1216,6 +1217,24 @@ static int host_that_forks(void)
     return 0;
 }
 
+/* The worker's copies keep the socket to the supervisor open. */
+static int host_closes_with_worker(void)
+{
+    struct run *run = prepare("sleep", "-");
+
+    CHECK(start(run) == 0);
+    pid_t worker = fork();
+    if (worker == 0)
+        sleep_for_ever();
+    noe_process_close(run->process);
+    run->process = NULL;
+    bool dies = vanishes(run->mark, 1000);
+    kill(worker, SIGKILL);
+    CHECK(dies && waitpid(worker, NULL, 0) == worker);
+    done(run);
+    return 0;
+}
+
 static int host_default_sigpipe(void)
 {
     char *input = calloc(1, 1000 * 1000);
@@ -1430,6 +1449,7 @@ static const struct {
     {"a host of 1 GiB", host_with_big_heap},
     {"the host is left as it was", host_unchanged},
     {"a fork of the host harms nothing", host_that_forks},
+    {"closing kills, whoever holds copies", host_closes_with_worker},
     {"default SIGPIPE in the host", host_default_sigpipe},
     {"signals rain on the host", host_under_signals},
     {"a flood ends, within bounded memory", host_of_a_flood},

@@ -30,7 +30,7 @@ end
 --- The whole machine as far as a sandbox shows it, by where a loader of programs is.
 function M.loader()
   for _, dir in ipairs{ "/lib64", "/lib" } do
-    for _, name in ipairs(sys.stat(dir, true) and sys.list(dir) or {}) do
+    for _, name in ipairs(sys.stat(dir, true) and helper.list(dir) or {}) do
       if name:match "^ld%-linux" then return dir .. "/" .. name end
     end
   end

@@ -799,7 +799,8 @@ static int try_exec(const char *path)
 /* PATH is a program, itself a loader of programs. */
 static int try_exec_loader(const char *path)
 {
-    char *argv[] = {(char *)(uintptr_t)path, "/proc/self/exe", "reached", NULL};
+    char *argv[] = {(char *)(uintptr_t)path, (char *)(uintptr_t)words[0],
+                    "reached", NULL};
 
     return code(execve(path, argv, environ));
 }

@@ -6,9 +6,18 @@ local noether = require "noether"
 local BACKENDS = { "native", "bwrap", "landlock" }
 
 local SUBPROCESS = {
-  python = "import subprocess\ndef execute(i):\n  return subprocess.check_output(['/bin/echo', 'x']).decode()",
-  javascript = "function execute(i) {\n  return require('child_process').execFileSync('/bin/echo', ['x']).toString() }",
-  bash = "execute() {\n  printf '\"%s\"' \"$(/bin/echo x)\"\n}",
+  python = [[
+import subprocess
+def execute(i):
+    return subprocess.check_output(['/bin/echo', 'x']).decode()]],
+  javascript = [[
+function execute(i) {
+  return require('child_process').execFileSync('/bin/echo', ['x']).toString();
+}]],
+  bash = [[
+execute() {
+  printf '"%s"' "$(/bin/echo x)"
+}]],
 }
 
 local function execute(backend, language, code, effects, opts)
@@ -42,7 +51,11 @@ for _, backend in ipairs(BACKENDS) do
     end
 
     it("let a stage go on that was refused a process and did without", function()
-      local code = "import os\ndef execute(i):\n  try: os.fork()\n  except OSError as e: return e.errno"
+      local code = [[
+import os
+def execute(i):
+    try: os.fork()
+    except OSError as e: return e.errno]]
       local output, err, info = execute(backend, "python", code, { "Pure" })
       assert.is_nil(err, tostring(err))
       assert.equal(1, output) -- EPERM
@@ -50,8 +63,13 @@ for _, backend in ipairs(BACKENDS) do
     end)
 
     it("let threads be without Process", function()
-      local code = "import threading\ndef execute(i):\n  got = []\n"
-        .. "  t = threading.Thread(target=lambda: got.append(7))\n  t.start(); t.join()\n  return got"
+      local code = [[
+import threading
+def execute(i):
+    got = []
+    thread = threading.Thread(target=lambda: got.append(7))
+    thread.start(); thread.join()
+    return got]]
       local output, err = execute(backend, "python", code, { "Pure" })
       assert.is_nil(err, tostring(err))
       assert.same({ 7 }, output)

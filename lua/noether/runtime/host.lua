@@ -242,8 +242,8 @@ local function find(language, path, env, ctx)
       local runtime
       if answer then runtime, reason = describe(language, answer, env) end
       if runtime then
-        for i, candidate in ipairs(tried) do
-          table.insert(runtime.warnings, i, "passed over: " .. candidate)
+        for i, other in ipairs(tried) do
+          table.insert(runtime.warnings, i, "passed over: " .. other)
         end
         return runtime
       end
