@@ -35,8 +35,6 @@ extern "C" {
  */
 NOE_API const char *noe_version(void);
 
-/* ------------------------------------------------------------------ errors */
-
 /* Whose fault a failure to run is. */
 enum noe_fault {
     NOE_FAULT_NONE = 0,
@@ -57,8 +55,6 @@ struct noe_error {
 
 /* "ENOENT" for 2; NULL for a number that is no errno. */
 NOE_API const char *noe_errno_name(int code);
-
-/* --------------------------------------------------------------- processes */
 
 /* Why a run ended: the first cause, never a later symptom. */
 enum noe_reason {

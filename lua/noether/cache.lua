@@ -45,8 +45,6 @@ end
 local Cache = {}
 local metatable = { __index = Cache, __name = "noether.cache" }
 
--- ------------------------------------------------------------------------------- verification
-
 -- "same", "missing" or "damaged"; nil, message, errno if that cannot be told.
 local function compare(directory, files, count)
   local names, message, errno = sys.list(directory)
@@ -64,8 +62,6 @@ local function compare(directory, files, count)
   end
   return "same"
 end
-
--- ----------------------------------------------------------------------------------- building
 
 local function write_files(directory, files)
   for name, text in pairs(files) do
@@ -114,8 +110,6 @@ local function remove_leftovers(root)
   end
 end
 
--- -------------------------------------------------------------------------------------- naming
-
 -- Names become paths, and are listed back.
 local function check_name(name)
   return type(name) == "string" and #name <= MAX_NAME_BYTES
@@ -146,8 +140,6 @@ function Cache:_identify(files)
   table.sort(lines)
   return sys.sha256(table.concat(lines, "\n")), #lines
 end
-
--- -------------------------------------------------------------------------------------- public
 
 --- Put a set of files on disk, if it is not there yet.
 -- @tparam table files text by name; names of letters, digits, "_", "-", "."
@@ -192,8 +184,6 @@ end
 
 metatable.__gc = Cache.close
 metatable.__close = Cache.close
-
--- ------------------------------------------------------------------------------------ location
 
 local function is_absolute(path)
   return path ~= nil and path:sub(1, 1) == "/"

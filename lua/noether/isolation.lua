@@ -20,8 +20,6 @@ local TRUSTED_BWRAP = {
 
 local TRIAL_SECS = 10
 
--- -------------------------------------------------------------- descriptions
-
 local DESCRIPTION = {
   backend = { "none", "native", "bwrap", "landlock" }, bwrap_path = "path", ro_binds = "table",
   rw_binds = "table", links = "table", work_dir = "path", network = { "none", "host" },
@@ -96,8 +94,6 @@ function M.apply(chosen, description)
   copy.backend, copy.bwrap_path = chosen.backend, chosen.path
   return copy
 end
-
--- ------------------------------------------------------------------- choosing
 
 --- What to do about a sandbox that could not be set up.
 -- @tparam string message what the backend said

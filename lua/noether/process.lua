@@ -44,8 +44,6 @@ local SANDBOX_VARIABLES = {
 
 local DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
--- ------------------------------------------------------------------- errors
-
 -- Whose fault the core says it is, as a kind.
 local KINDS = {
   argument = "policy_error", spawn = "spawn_failed", sandbox = "sandbox_failed",
@@ -86,8 +84,6 @@ local function pending()
     kind = "pending", message = "the process is not over yet", hint = "wait again, or cancel it",
   }
 end
-
--- ------------------------------------------------------------------- launch
 
 local function check_argv(fname, argv, level)
   options.argument(fname, "argv", argv, "strings", level + 1)
@@ -178,8 +174,6 @@ function M.poller()
     kind = "spawn_failed", message = message, errno = errno, hint = HINTS[errno],
   }
 end
-
--- ------------------------------------------------------------------- methods
 
 -- Keeps the first outcome; `progress` is what the core said.
 local function note(self, progress, message, errno, fault)
@@ -283,8 +277,6 @@ end
 
 metatable.__close = Process.close -- and a lost one is closed by the collector of its handle
 
--- --------------------------------------------------------------- run, spawn
-
 local function program_path(name, env)
   if not name:find("/", 1, true) then
     return sys.find_program(name, env.PATH or DEFAULT_PATH)
@@ -384,8 +376,6 @@ function M.run(argv, opts)
   proc:close()
   return result, err
 end
-
--- ----------------------------------------------------------------- wait_any
 
 local function first_over(list)
   for i, item in ipairs(list) do

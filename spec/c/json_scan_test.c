@@ -34,8 +34,6 @@ static int scan_string(const char *text, unsigned mode)
     return scan_copy(text, strlen(text), mode);
 }
 
-/* ------------------------------------------------------------------ grammar */
-
 static const char *const accepted[] = {
     "null",
     " true ",
@@ -183,8 +181,6 @@ static void test_depth(void)
     free(text);
 }
 
-/* --------------------------------------------------------------------- tags */
-
 static const struct {
     const char *name;
     const char *text;
@@ -264,8 +260,6 @@ static void test_untag(void)
            cases[i].text);
     }
 }
-
-/* ------------------------------------------------------------------ numbers */
 
 /* A generator of doubles of any size, the same on each run. */
 static double next_double(uint64_t *state)

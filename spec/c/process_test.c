@@ -58,8 +58,6 @@ static _Noreturn void sleep_for_ever(void)
         pause();
 }
 
-/* ------------------------------------------------------------------- roles */
-
 static int role_exit(char **args)
 {
     return atoi(args[0]);
@@ -304,8 +302,6 @@ static int play(char **argv)
     return 99;
 }
 
-/* ----------------------------------------------------------------- helpers */
-
 static bool kept; /* the mode under test */
 
 static const char *in_mode(const char *text)
@@ -490,8 +486,6 @@ static int in_host(int (*host)(void))
     return status;
 }
 
-/* ------------------------------------------------------------------ endings */
-
 static void test_exit_codes(void)
 {
     static const int codes[] = {0, 1, 2, 97, 126, 127, 128, 137, 255};
@@ -617,8 +611,6 @@ static void test_misuse(void)
     noe_launcher_close(NULL);
 }
 
-/* ------------------------------------------------------------------ streams */
-
 static bool ends_at_cap(const char *input, size_t len, size_t cap, bool fits)
 {
     struct run *run = prepare("cat", "-");
@@ -706,9 +698,6 @@ static void test_input(void)
     munmap(input, much);
 }
 
-/* ------------------------------------------------------------ the whole tree
- */
-
 static void test_zoo(void)
 {
     struct run *run = prepare("zoo", "-");
@@ -778,7 +767,6 @@ static void test_against_the_jail(void)
     done(run);
 }
 
-/* ------------------------------------------------------------------- the
  * handle */
 
 static bool ends_as_cancelled(int64_t after_us)
@@ -890,8 +878,6 @@ static void test_poller(void)
     ok(poll(&fd, 1, 0) == 0, in_mode("and is silent afterwards"));
     close(poller);
 }
-
-/* ------------------------------------------------------ hosts in odd states */
 
 static void *start_in_thread(void *run)
 {
@@ -1286,8 +1272,6 @@ static int host_under_signals(void)
     return 0;
 }
 
-/* --------------------------------------------------------- the host's death */
-
 enum host_end { KILLED, EXECS, KILLED_WITH_WORKER };
 
 /* Never returns: starts the zoo, says so, and stays, with a worker if asked. */
@@ -1347,9 +1331,6 @@ static void test_host_death(void)
     ok(tree_dies_with_host(EXECS), "kept: the host execs, the tree dies");
 }
 
-/* ------------------------------------------------------------------- kernels
- */
-
 /* As where vm.memfd_noexec forbids programs in memory: the copy on disk is
  * taken, and only if it is the very program, and safe. */
 static void test_launcher_image(void)
@@ -1378,8 +1359,6 @@ static void test_no_core(void)
     done(run);
     setrlimit(RLIMIT_CORE, &before);
 }
-
-/* --------------------------------------------------------------- the hammer */
 
 /* Many short runs, each ended in another way at another moment. */
 static bool hammer(int rounds)
@@ -1429,8 +1408,6 @@ static void test_hammer(int rounds)
     while (waitpid(-1, NULL, 0) > 0) /* of launchers that are closed */
         continue;
 }
-
-/* --------------------------------------------------------------------- main */
 
 static const struct {
     const char *name;

@@ -15,8 +15,6 @@ static struct noe_sandbox described(void)
                                 .bwrap_path = "/usr/bin/bwrap"};
 }
 
-/* ------------------------------------------------------------------- checks */
-
 static bool refused(const struct noe_sandbox *sandbox, const char *path)
 {
     struct noe_error err = {.fault = NOE_FAULT_NONE};
@@ -103,8 +101,6 @@ static void test_other_fields(void)
     sandbox.ro_bind_count = 1000000;
     ok(refused(&sandbox, NULL), "a million binds are refused");
 }
-
-/* --------------------------------------------------------- the command line */
 
 static int position(char **argv, const char *const *words, int count)
 {

@@ -52,8 +52,6 @@ static const uint64_t PASSWORD[3] = {0x1234567890abcdef, 0xfedcba0987654321,
 static struct noe_error err;
 static const char *self;
 
-/* ------------------------------------------------------------------ helpers */
-
 struct copy {
     struct sock_filter code[MAX_CODE];
     unsigned short count;
@@ -143,9 +141,6 @@ static int is_answer(int error, int plain, int marked)
         printf("# wanted %d, got %d and, marked, %d\n", error, plain, marked);
     return as_wanted;
 }
-
-/* -------------------------------------------------------------- single calls
- */
 
 struct call {
     const char *name;
@@ -360,8 +355,6 @@ static void test_single_calls(void)
     test_calls(&OPEN, "with private IPC", private_ipc, COUNT(private_ipc));
 }
 
-/* ------------------------------------------------------------------- clone */
-
 /* A raw clone whose child, if there is one, ends at once. */
 static int make_clone(const void *argument)
 {
@@ -404,8 +397,6 @@ static void test_namespaces(void)
     }
     ok(fails(&OPEN, MARK_ALL, make_clone, &plain, 0), "but a process");
 }
-
-/* ------------------------------------------------------------------ sockets */
 
 #define SOCKET(name, error, family, type, protocol) \
     {                                               \
@@ -488,8 +479,6 @@ static void test_sockets(void)
     test_types();
 }
 
-/* ---------------------------------------------------------- 32-bit programs */
-
 #ifdef __x86_64__
 static int make_32_bit_call(const void *argument)
 {
@@ -524,8 +513,6 @@ static void test_32_bit(void)
 {
 }
 #endif
-
-/* -------------------------------------------------- processes and programs */
 
 static char *const true_argv[] = {"true", NULL};
 
@@ -726,8 +713,6 @@ static void test_no_processes(void)
 #endif
 }
 
-/* ----------------------------------------------------------------- password */
-
 static int exec_with(const void *argument)
 {
     const uint64_t *password = argument;
@@ -787,9 +772,6 @@ static void test_password(void)
     ok(count > 0, "the password starts the program");
     ok(leaked == 0, "which does not find it in its registers");
 }
-
-/* ----------------------------------------------------------------- listeners
- */
 
 static int send_fd(int socket, int fd)
 {
@@ -934,8 +916,6 @@ static int attempt_main(const char *what)
             return errno;
     return 0;
 }
-
-/* -------------------------------------------------------------------- build */
 
 static int open_descriptors(void)
 {

@@ -137,7 +137,8 @@ function M.stop(proc)
   return result
 end
 
---- Runs a Lua program as a host of its own.
+--- Runs a Lua program as a host of its own. Without a supervisor of ours, who would clear away what
+-- that host's own leaves behind.
 -- @tparam string code
 -- @tparam[opt] {string,...} prefix words in front of the interpreter
 -- @tparam[opt] table env
@@ -146,6 +147,7 @@ function M.host(code, prefix, env)
   local script = helper.write(M.dir .. "/host.lua", code)
   return assert(process.launch(concat(prefix or {}, { helper.lua, script }), {
     env = env or { PATH = os.getenv "PATH", TMPDIR = M.dir, HOME = M.dir }, timeout_secs = 30,
+    supervise = false,
   }))
 end
 

@@ -56,8 +56,6 @@ static int json_scan(lua_State *L)
     return 5;
 }
 
-/* ---------------------------------------------------------------- restoring */
-
 /* In place of the double on the top, the integer that it stands for, if it
  * does: other integral doubles were tagged. True if it did. [-1, +1] */
 static bool restore_number(lua_State *L)

@@ -47,8 +47,6 @@ struct keys {
     size_t strings;
 };
 
-/* ------------------------------------------------------------------- errors */
-
 static bool is_name(const char *key, size_t length)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz"
@@ -143,8 +141,6 @@ static int fail_deep(struct checker *c)
     return fail(c, "more than 512 levels of tables", NULL);
 }
 
-/* ------------------------------------------------------------------- values */
-
 static int add_bytes(struct checker *c, size_t bytes)
 {
     c->bytes += bytes;
@@ -219,8 +215,6 @@ static int check_value(struct checker *c)
     }
     return fail(c, "a %s is no JSON value", lua_typename(c->L, type));
 }
-
-/* ------------------------------------------------------------------- tables */
 
 static int check_key(struct checker *c, struct keys *keys)
 {

@@ -28,9 +28,6 @@
 #define PROCESS "noether.process"
 #define BLOCK "noether.block"
 
-/* --------------------------------------------------------------- the launcher
- */
-
 struct launcher {
     struct noe_launcher *launcher;
 };
@@ -64,9 +61,6 @@ static int noeL_pushlauncher(lua_State *L)
     lua_setfield(L, LUA_REGISTRYINDEX, LAUNCHER ".instance");
     return 0;
 }
-
-/* ------------------------------------------------------------------ the poller
- */
 
 struct poller {
     int fd;
@@ -105,7 +99,6 @@ static int process_poller(lua_State *L)
     return noeL_pusherror(L, &err);
 }
 
-/* ----------------------------------------------------------- reading the
  * options */
 
 /* A field of the table at `at`, checked. [-0, +1] */
@@ -279,7 +272,6 @@ static int poller_field(lua_State *L, int at)
     return fd;
 }
 
-/* -------------------------------------------------------------------- the
  * handle */
 
 struct process {

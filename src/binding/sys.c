@@ -26,8 +26,6 @@
 
 extern char **environ;
 
-/* --------------------------------------------------------------- arguments */
-
 /* Lua strings may hold a zero byte, at which the system would cut the path and
  * use another one than was checked. [-0, +0] */
 static const char *checkpath(lua_State *L, int arg)
@@ -68,8 +66,6 @@ static int optflag(lua_State *L, int arg, const char *name, int standard)
     lua_pop(L, 1);
     return flag;
 }
-
-/* ----------------------------------------------------------------- results */
 
 /* true, or the error. [-0, +1 or +3] */
 static int pushdone(lua_State *L, int failed, const struct noe_error *err)
@@ -123,9 +119,6 @@ static struct scratch *newscratch(lua_State *L)
     lua_setmetatable(L, -2);
     return scratch;
 }
-
-/* ------------------------------------------------------ hash, clock, process
- */
 
 static int sys_sha256(lua_State *L)
 {
@@ -213,8 +206,6 @@ static int sys_environ(lua_State *L)
     }
     return 1;
 }
-
-/* ------------------------------------------------------------------- files */
 
 static int sys_read_file(lua_State *L)
 {
@@ -383,8 +374,6 @@ static int sys_stat(lua_State *L)
     return 1;
 }
 
-/* ------------------------------------------------------------- directories */
-
 static int sys_mkdir(lua_State *L)
 {
     const char *path = checkpath(L, 1);
@@ -466,8 +455,6 @@ static int sys_list(lua_State *L)
     return 1;
 }
 
-/* ------------------------------------------------------------------- locks */
-
 struct lock {
     int fd; /* -1: closed */
 };
@@ -504,8 +491,6 @@ static int sys_lock(lua_State *L)
         return noeL_pusherror(L, &err);
     return 1;
 }
-
-/* ------------------------------------------------------------------ module */
 
 static const luaL_Reg functions[] = {
     {"access", sys_access},

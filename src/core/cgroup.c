@@ -17,9 +17,6 @@
 
 enum { MAX_LINE = 4096 };
 
-/* ------------------------------------------------------------------ /proc/self
- */
-
 static bool has_word(const char *list, const char *word, char separator)
 {
     size_t len = strlen(word);
@@ -126,9 +123,6 @@ static char *own_directory(const char *controller)
     return directory;
 }
 
-/* ------------------------------------------------------------------- version 1
- */
-
 static char *writable(char *directory)
 {
     if (directory != NULL && access(directory, W_OK) == 0)
@@ -144,9 +138,6 @@ static void find_version_1(struct noe_cgroups *cgroups)
     if (cgroups->memory != NULL || cgroups->pids != NULL)
         cgroups->version = 1;
 }
-
-/* ------------------------------------------------------------------- version 2
- */
 
 static bool passes_limits_on(const char *directory)
 {

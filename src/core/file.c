@@ -59,8 +59,6 @@ int noe_file_open_parent(const char *path, int flags, const char **base)
     return open(parent, flags | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* ----------------------------------------------------------------- writing */
-
 static int write_all(int fd, const char *data, size_t len)
 {
     while (len > 0) {
@@ -168,8 +166,6 @@ int noe_file_write(const char *path, const void *data, size_t len, mode_t mode,
     noe_fd_close(&dir);
     return failed != 0 ? noe_file_fail(err, step, path) : 0;
 }
-
-/* ----------------------------------------------------------------- reading */
 
 /* O_NONBLOCK, so that a fifo in the file's place cannot hold us. The fd, or -1
  * with errno. */
@@ -292,8 +288,6 @@ int noe_file_equals(const char *path, const void *data, size_t len,
     return same < 0 ? noe_file_fail(err, "read", path) : same;
 }
 
-/* ------------------------------------------------------------- directories */
-
 /* Creates `path` and what is missing above it, each with mode 0700. */
 static int make_path(const char *path)
 {
@@ -389,8 +383,6 @@ int noe_file_exchange(const char *one, const char *other, struct noe_error *err)
         return noe_file_fail(err, "exchange", other);
     return 0;
 }
-
-/* ------------------------------------------------------------------- locks */
 
 static int open_lock(const char *path)
 {

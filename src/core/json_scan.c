@@ -58,8 +58,6 @@ struct number {
 /* What a step of the grammar found; below 0 is an error. */
 enum { COMPLETE = 0, EXPECT_VALUE = 1 };
 
-/* ------------------------------------------------------------------- errors */
-
 /* Where `at` is, in lines and characters, both from 1. Text before an error is
  * valid UTF-8: so its characters are the bytes that do not continue one. */
 static void find_position(const struct scanner *s, const unsigned char *at,
@@ -100,8 +98,6 @@ static int fail_expected(struct scanner *s, const char *what)
                  *s->at);
     return fail(s, s->at, reason);
 }
-
-/* --------------------------------------------------------------- the result */
 
 static int reserve(struct scanner *s, size_t more)
 {
@@ -164,8 +160,6 @@ static int tag_token(struct scanner *s, const unsigned char *place,
     s->copied = s->at;
     return 0;
 }
-
-/* ------------------------------------------------------------------ strings */
 
 /* The value of the four digits at `p`; -1 if they are none. */
 static int32_t hex_value(const unsigned char *p)
@@ -322,8 +316,6 @@ static int scan_string_value(struct scanner *s)
     return scan_string(s);
 }
 
-/* ------------------------------------------------------------------ numbers */
-
 static bool is_digit(unsigned char byte)
 {
     return byte >= '0' && byte <= '9';
@@ -433,8 +425,6 @@ static int scan_number(struct scanner *s)
                          (size_t)(number.end - number.token));
     return lossy;
 }
-
-/* ------------------------------------------------------------------ grammar */
 
 static void skip_blanks(struct scanner *s)
 {
@@ -570,8 +560,6 @@ void noe_json_scan_free(struct noe_json_scan *scan)
     free(scan->data);
     *scan = (struct noe_json_scan){0};
 }
-
-/* ---------------------------------------------------------------- untagging */
 
 static size_t put(char *out, size_t length, const char *from, const char *until)
 {

@@ -45,8 +45,6 @@ struct noe_launcher {
     size_t unreaped_capacity;
 };
 
-/* ------------------------------------------------------- the jail's program */
-
 const void *noe_launcher_image(size_t *len)
 {
     *len = noe_jail_image_len;
@@ -153,9 +151,6 @@ int noe_launcher_open(struct noe_launcher **launcher, const char *jail_path,
     return 0;
 }
 
-/* ---------------------------------------------------------------- the filters
- */
-
 static size_t policy_index(const struct noe_seccomp_policy *policy)
 {
     return (size_t)policy->network | (size_t)policy->private_network << 1 |
@@ -182,9 +177,6 @@ const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher)
     launcher->looked_for_cgroups = true;
     return &launcher->cgroups;
 }
-
-/* ------------------------------------------------------------ the child part
- */
 
 /* The child's frames are never left, so what AddressSanitizer notes about them
  * would stay, and be believed of the host's own frames in that place. */
@@ -299,8 +291,6 @@ IN_CHILD static int child_main(void *argument)
     _exit(127);
 }
 
-/* ----------------------------------------------------------------- the host */
-
 static pid_t clone_child(struct child_task *task, int *pidfd)
 {
     enum { STACK_SIZE = 32 * 1024 };
@@ -343,9 +333,6 @@ int noe_launch(struct noe_launcher *launcher, const struct noe_launch *launch,
     return noe_error_set(err, NOE_FAULT_SPAWN, task.code, task.step, "%.400s",
                          path);
 }
-
-/* ------------------------------------------------------------------- reaping
- */
 
 int noe_child_reap(const struct noe_child *child, int *status)
 {

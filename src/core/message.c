@@ -28,7 +28,6 @@ static int no_memory(struct noe_error *err)
     return noe_error_set(err, NOE_FAULT_SPAWN, ENOMEM, "spawn", "%s", "");
 }
 
-/* -------------------------------------------------------------------- the
  * limits */
 
 static int64_t limit_value(uint64_t value)
@@ -56,7 +55,6 @@ static void add_limits(struct noe_jail_start *start,
     start->private_files = limit_value(limits->private_files);
 }
 
-/* --------------------------------------------------------------------- the
  * walls */
 
 static int add_wrapper(struct parts *parts, const struct noe_options *options,
@@ -112,7 +110,6 @@ static int add_files(struct parts *parts, const struct noe_sandbox *sandbox,
     return status;
 }
 
-/* -------------------------------------------------------------------- the
  * filter */
 
 static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
@@ -148,7 +145,6 @@ static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
     return 0;
 }
 
-/* ---------------------------------------------------------------------
  * together */
 
 static int add_sandbox(struct parts *parts, const struct noe_options *options,

@@ -90,9 +90,6 @@ struct noe_process {
     struct noe_result result;
 };
 
-/* ------------------------------------------------------------------- options
- */
-
 void noe_options_init(struct noe_options *options)
 {
     *options = (struct noe_options){.size = sizeof(*options),
@@ -142,7 +139,6 @@ static int check_options(const struct noe_options *options,
     return noe_sandbox_check(options->sandbox, err);
 }
 
-/* -------------------------------------------------------------------- the
  * start */
 
 /* The child's ends of everything. */
@@ -386,7 +382,6 @@ int noe_process_start(struct noe_process **process,
     return 0;
 }
 
-/* ------------------------------------------------------------------- the
  * ending */
 
 static void command_jail(const struct noe_process *p, uint32_t type, int sig)
@@ -474,9 +469,6 @@ static void hear_jail(struct noe_process *p)
     } while (len > 0 || (len < 0 && (errno == ECONNRESET || errno == EINTR)));
 }
 
-/* --------------------------------------------------------------------- streams
- */
-
 static void too_much_output(struct noe_process *p)
 {
     stop_polling(p, &p->output_fd);
@@ -542,7 +534,6 @@ static void read_errors(struct noe_process *p, uint64_t bound)
         continue;
 }
 
-/* -------------------------------------------------------------------- the
  * result */
 
 static uint32_t enforced(const struct noe_process *p)
@@ -692,9 +683,6 @@ static void finish(struct noe_process *p, int status)
     p->phase = DONE;
 }
 
-/* ------------------------------------------------------------------ the steps
- */
-
 /* When the host must act, if nothing happens before; INT64_MAX: never. */
 static int64_t next_deadline_us(const struct noe_process *p)
 {
@@ -818,9 +806,6 @@ int noe_process_wait_started(struct noe_process *process, int timeout_ms,
     return process->started || process->phase == DONE;
 }
 
-/* ------------------------------------------------------------------ the handle
- */
-
 const struct noe_result *noe_process_result(const struct noe_process *process)
 {
     return process->phase == DONE ? &process->result : NULL;
@@ -888,7 +873,6 @@ void noe_process_close(struct noe_process *process)
     free(p);
 }
 
-/* -------------------------------------------------------------------- the
  * words */
 
 const char *noe_reason_name(enum noe_reason reason)

@@ -19,9 +19,6 @@ enum {
     MAX_BINDS = 4096
 };
 
-/* ----------------------------------------------------------------- the checks
- */
-
 /* Absolute, and without empty, "." or ".." components, so that a path says
  * where it leads but for symbolic links. */
 static bool is_plain_path(const char *path)
@@ -175,7 +172,6 @@ int noe_sandbox_check(const struct noe_sandbox *sandbox, struct noe_error *err)
     return 0;
 }
 
-/* ------------------------------------------------------------------- the
  * places
  */
 
@@ -204,9 +200,6 @@ struct noe_place *noe_sandbox_places(const struct noe_sandbox *sandbox,
     qsort(places, *count, sizeof(*places), compare_places);
     return places;
 }
-
-/* ------------------------------------------------------------------ bubblewrap
- */
 
 /* Whether `bind` has something of its own kind to be mounted on in `over`,
  * without a link on the way. */
@@ -363,7 +356,6 @@ char **noe_sandbox_bwrap_argv(const struct noe_sandbox *sandbox,
     return finish(&argv, err);
 }
 
-/* -------------------------------------------------------------- what it
  * enforces */
 
 /* Behind walls of either kind. What is known only when it runs (Landlock, a

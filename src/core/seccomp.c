@@ -20,8 +20,6 @@
 #include "error.h"
 #include "fd.h"
 
-/* --------------------------------------------------------- what is refused */
-
 enum { REPORT = 0 }; /* in place of an errno: EPERM, or the listener's answer */
 
 /* A call is refused with `error` if all its comparisons hold. */
@@ -247,8 +245,6 @@ static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
  * number 424 on all architectures count alike. */
 enum { NEWEST_CALL = __NR_set_mempolicy_home_node }; /* 5.17 */
 
-/* ------------------------------------------------------ the filter is made */
-
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 struct builder {
@@ -364,8 +360,6 @@ static int export(const struct builder *b, int fd, struct noe_filter *filter)
     return 0;
 }
 
-/* --------------------------------------------------------------- passwords */
-
 static const uint64_t places[] = {PLACE_0, PLACE_1, PLACE_2};
 
 enum { HALVES = 2 * COUNT(places) };
@@ -412,8 +406,6 @@ static int check_places(const struct builder *b,
             return failed(b, 0, "libseccomp made a filter of unknown shape");
     return 0;
 }
-
-/* ------------------------------------------------------------------ public */
 
 enum { API_WITH_LISTENERS = 5 };
 

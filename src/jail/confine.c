@@ -17,9 +17,6 @@
 
 #include "../core/uapi.h"
 
-/* ------------------------------------------------------------------ privileges
- */
-
 /* The bounding set first: afterwards there is no capability to do it with. Who
  * had none to begin with cannot, and need not: no_new_privs says the rest. */
 int confine_privileges(void)
@@ -36,9 +33,6 @@ int confine_privileges(void)
         return -1;
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
-
-/* ------------------------------------------------------------------- Landlock
- */
 
 int landlock_version(void)
 {
@@ -188,9 +182,6 @@ const char *confine_files(const struct jail *jail)
     close(ruleset);
     return step;
 }
-
-/* -------------------------------------------------------------------- seccomp
- */
 
 /* Hands the listener to init, which answers for what the filter asks. */
 static int send_listener(int listener, int report)

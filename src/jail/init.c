@@ -27,9 +27,6 @@ struct init {
     struct noe_jail_event last; /* the STATUS to come */
 };
 
-/* ------------------------------------------------------------------- the start
- */
-
 /* The host marks every variable with one byte, so that nothing meant for the
  * program (LD_PRELOAD) works on the wrapping one outside the sandbox. What the
  * wrapper itself added has no mark and is left out. */
@@ -66,7 +63,6 @@ static pid_t start(struct init *self, const struct jail *jail,
     return program_start_reporting(&program, &self->listener, event);
 }
 
-/* ------------------------------------------------------------------ while it
  * runs */
 
 /* The end of file means that the supervisor is gone: then so are we, and with

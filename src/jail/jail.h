@@ -39,8 +39,6 @@ struct jail {
     bool stub_proc; /* the kernel refused a fresh /proc */
 };
 
-/* --- main.c --- */
-
 /* Sends one event. A peer that is gone is no error: the next read tells. */
 void jail_send(int fd, const struct noe_jail_event *event);
 
@@ -50,8 +48,6 @@ void jail_failure(struct noe_jail_event *event, enum noe_jail_fault fault,
 
 /* CLOCK_MONOTONIC in microseconds. */
 int64_t jail_clock_us(void);
-
-/* --- program.c --- */
 
 struct program {
     char **argv;
@@ -68,8 +64,6 @@ struct program {
 pid_t program_start(const struct program *program,
                     struct noe_jail_event *event);
 
-/* --- listen.c --- */
-
 /* As program_start, for a confined program: *listener becomes what to poll for
  * the filter's questions, if it has any. */
 pid_t program_start_reporting(struct program *program, int *listener,
@@ -77,8 +71,6 @@ pid_t program_start_reporting(struct program *program, int *listener,
 
 /* Answers one question with no. How many attempts that was: 0 or 1. */
 unsigned listener_answer(int *listener);
-
-/* --- confine.c --- */
 
 /* Gives up all capabilities, and the ways to get any. 0, or -1 with errno. */
 int confine_privileges(void);
@@ -95,15 +87,11 @@ const char *confine_calls(const struct jail *jail, int report);
 /* execve, with what the filter asks for. Returns only if it failed. */
 void confine_exec(const struct jail *jail, char **argv, char **envp);
 
-/* --- native.c: walls of our own --- */
-
 /* Starts the first process of a new set of namespaces, which builds the sandbox
  * and goes on as `init`; of the pair `control` the second is its end. Its pid,
  * or -1 with `event` filled. */
 pid_t native_start(struct jail *jail, const int control[2],
                    struct noe_jail_event *event);
-
-/* --- mounts.c: its steps; 0, or -1 with errno and perhaps *path --- */
 
 int mount_root(struct jail *jail, const char **path);
 int make_places(struct jail *jail, const char **path);
@@ -118,8 +106,6 @@ int cover_devices(const char **path); /* the supervisor's, for a wrapper */
 /* Root's part, while it still is root: what only root may reach. */
 int open_binds(struct jail *jail, const char **path);
 
-/* --- cgroup.c --- */
-
 /* Enters a control group made for this run, and notes in `end` what it holds.
  */
 void cgroup_enter(struct jail *jail, struct noe_jail_event *end);
@@ -133,13 +119,9 @@ int64_t cgroup_memory_peak(const struct jail *jail);
 /* Goes back and removes the group, which must hold nobody else by now. */
 void cgroup_leave(const struct jail *jail);
 
-/* --- idmap.c --- */
-
 /* Root's part, too: maps the owner of a bind's tree to the stage's id, if that
  * is needed to use it. 0, or -1 with errno (EACCES: it cannot be used). */
 int idmap_bind(const struct jail_bind *bind);
-
-/* --- tree.c --- */
 
 /* Kills and reaps every descendant. The number of those that would not die,
  * because they run as another user. */
@@ -156,8 +138,6 @@ struct tree_usage {
 /* What all descendants use now, `limit` being the memory that matters: shared
  * pages are shared out only where the cheap upper bound exceeds it. */
 void tree_sample(int64_t limit, struct tree_usage *usage);
-
-/* --- the two roles --- */
 
 int supervise(struct jail *jail);
 int init(struct jail *jail);

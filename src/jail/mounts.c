@@ -35,9 +35,6 @@ static const char *beneath(const char *absolute)
     return absolute[1] != '\0' ? absolute + 1 : ".";
 }
 
-/* ------------------------------------------------------------------ the trees
- */
-
 static int open_plain(int dir, const char *path, uint64_t resolve)
 {
     struct noe_open_how how = {.flags = O_PATH | O_CLOEXEC,
@@ -105,9 +102,6 @@ int open_binds(struct jail *jail, const char **path)
     }
     return 0;
 }
-
-/* ------------------------------------------------------------------- the root
- */
 
 int mount_root(struct jail *jail, const char **path)
 {
@@ -228,9 +222,6 @@ int mount_binds(struct jail *jail, const char **path)
     return 0;
 }
 
-/* ----------------------------------------------------------------------- /proc
- */
-
 static int bind_file(const char *source, const char *target,
                      uint64_t attributes)
 {
@@ -281,9 +272,6 @@ int mount_proc(struct jail *jail, const char **path)
     jail->stub_proc = true;
     return mount_stub_proc();
 }
-
-/* ------------------------------------------------------------------------ /dev
- */
 
 static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full",
                                     "/dev/random", "/dev/urandom"};
@@ -339,9 +327,6 @@ int cover_devices(const char **path)
                  NULL);
 }
 
-/* --------------------------------------------------------- private directories
- */
-
 static void add_amount(char *options, const char *name, int64_t amount)
 {
     if (amount != NOE_JAIL_NO_LIMIT)
@@ -366,9 +351,6 @@ int mount_private(struct jail *jail, const char **path)
     }
     return 0;
 }
-
-/* -------------------------------------------------------------------- the end
- */
 
 /* Afterwards there is no way, by any name, to a file that is not bound. */
 int leave_old_root(struct jail *jail, const char **path)

@@ -35,9 +35,6 @@
 static uid_t host_uid; /* the id outside that becomes NOE_JAIL_ID inside */
 static gid_t host_gid;
 
-/* ------------------------------------------------------------------ the steps
- */
-
 static int write_file(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -161,9 +158,6 @@ static int live_inside(struct jail *jail, const int control[2])
     umask(mask); /* the host's: the program may write where others can read */
     return init(jail);
 }
-
-/* ------------------------------------------------------------- the supervisor
- */
 
 /* Root keeps user id 0 as its real and saved id only, to come back to; the
  * namespace belongs to the effective one. */

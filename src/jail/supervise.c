@@ -40,8 +40,6 @@ static void end_for(struct supervisor *s, enum noe_jail_cause cause)
     s->over = true;
 }
 
-/* ------------------------------------------------------------------- start */
-
 static int watch_children(void)
 {
     sigset_t child;
@@ -164,9 +162,6 @@ static void start(struct supervisor *s)
     if (s->over || !walls)
         jail_send(NOE_JAIL_CONTROL_FD, &event);
 }
-
-/* ------------------------------------------------------------- while it runs
- */
 
 static void pass_signal(struct supervisor *s,
                         const struct noe_jail_command *command)
@@ -337,8 +332,6 @@ static void watch(struct supervisor *s)
     if (!s->over)
         check_clock(s);
 }
-
-/* --------------------------------------------------------------------- end */
 
 /* The whole group dies in one step, which a fork bomb cannot outrun; what has
  * left the group is hunted afterwards. */

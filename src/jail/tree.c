@@ -27,8 +27,6 @@ enum {
     TICKS_PER_SEC = 100 /* USER_HZ, fixed by the kernel's interface */
 };
 
-/* ------------------------------------------------------------- small files */
-
 /* Reads a small file of /proc whole. Its length, or -1. */
 static ssize_t slurp(const char *path, char *text, size_t size)
 {
@@ -51,8 +49,6 @@ static void proc_path(char *path, pid_t pid, const char *rest)
         noe_text_number(noe_text_add(path, "/proc/"), (unsigned long long)pid),
         rest);
 }
-
-/* -------------------------------------------------------------- the killing */
 
 struct round {
     unsigned killed;
@@ -143,8 +139,6 @@ unsigned tree_end(int children_fd)
     }
     return 0;
 }
-
-/* ------------------------------------------------------------- the sampling */
 
 static pid_t tree[MAX_TREE];
 static unsigned tree_count;

@@ -9,8 +9,6 @@ local M = {}
 
 local MAX_EXCERPT_BYTES = 400
 
--- -------------------------------------------------------------------------------------- text
-
 local NAMED_ESCAPES = { ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
 
 local function escape(byte)
@@ -73,8 +71,6 @@ local function telling_line(text, beginnings)
   end
   return found and M.excerpt(found) or M.first_line(text)
 end
-
--- ------------------------------------------------------------------------------------- rules
 
 local CHECK_NETWORK = "check the network and the access to nixpkgs, or pin nixpkgs to a local flake"
 local CHECK_FLAKE = "check the reference given as nixpkgs, and the network if it is remote"
@@ -257,8 +253,6 @@ local function classify_infrastructure(facts)
   local message = ("%s failed (%s)"):format(facts.source, ending(facts))
   return otherwise.kind, line ~= "" and message .. ": " .. line or message
 end
-
--- ------------------------------------------------------------------------------------- stages
 
 --- Hints for what a stage's failure says of itself: patterns in "Type: message", tried in order.
 -- Where `effect` is not among the effects that the stage declares, the failure is `effect_denied`.

@@ -38,8 +38,6 @@ local PRIVATE = { ["/"] = true, ["/boot"] = true, ["/dev"] = true, ["/etc"] = tr
 
 local memos, memo_count = {}, 0
 
--- ------------------------------------------------------------------------------------- paths
-
 local function is_below(path, directory)
   return path == directory or path:sub(1, #directory + 1) == directory .. "/"
 end
@@ -47,8 +45,6 @@ end
 local function is_path(value)
   return type(value) == "string" and value:sub(1, 1) == "/" and not value:find("%c")
 end
-
--- ------------------------------------------------------------------------------------- binds
 
 local Binds = {}
 Binds.__index = Binds
@@ -125,8 +121,6 @@ local function collect_binds(path, dirs, home)
   return binds
 end
 
--- ------------------------------------------------------------------------------------- probe
-
 local function probe_environment(environ, path)
   local env = { PATH = path }
   for _, name in ipairs(PROBE_NAMES) do
@@ -182,8 +176,6 @@ local function ask(candidate, probe, env, ctx)
   if result.reason ~= "exit" or result.exit_code ~= 0 then return nil, describe_failure(result) end
   return decode_answer(result.stdout)
 end
-
--- ------------------------------------------------------------------------------------ runtime
 
 local function stamp(path)
   local stat = sys.stat(path)
@@ -252,8 +244,6 @@ local function find(language, path, env, ctx)
   end
   return nil, unavailable(language, path, tried)
 end
-
--- -------------------------------------------------------------------------------------- memos
 
 -- All that an answer depends on.
 local function memo_key(language, env)

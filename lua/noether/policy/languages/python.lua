@@ -75,18 +75,14 @@ LEGACY_INPUT = @LEGACY_INPUT@
 DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 STAGE = "stage.py"
 
-
 class MissingExecute(Exception):
     """The code has no function to call."""
-
 
 class AnswerError(Exception):
     """JSON has no form for what execute returned."""
 
-
 class InputError(Exception):
     """The request is not JSON."""
-
 
 class Loader:
     """Where tracebacks, the stage's own too, find its lines."""
@@ -98,7 +94,6 @@ class Loader:
         from importlib.util import decode_source
         return decode_source(self.source)
 
-
 class Syntax:
     """What the C scanner asks of a decoder."""
     strict = True
@@ -109,10 +104,8 @@ class Syntax:
     def parse_constant(name):
         raise ValueError(name + " is not JSON")
 
-
 def not_serialisable(value):
     raise TypeError(type(value).__name__)
-
 
 def codec():
     """The functions text -> value and value -> text."""
@@ -141,9 +134,7 @@ def codec():
 
     return decode, encode
 
-
 decode, encode = codec()
-
 
 def helper(name):
     """A function of failure.py."""
@@ -153,7 +144,6 @@ def helper(name):
         source = file.read()
     exec(compile(source, path, "exec"), scope)
     return scope[name]
-
 
 def load(path):
     """Runs the stage's code as the module `stage`, gives its execute."""
@@ -169,7 +159,6 @@ def load(path):
         raise MissingExecute(helper("missing_execute")(stage.__dict__))
     return execute
 
-
 def read_input(request):
     try:
         value = decode(request.decode("utf-8"))
@@ -184,14 +173,12 @@ def read_input(request):
             pass
     return {} if value is None else value
 
-
 def finish(awaitable):
     import asyncio
 
     async def wait():
         return await awaitable
     return asyncio.run(wait())
-
 
 def serve(execute, request):
     """One request to one answer, both bytes."""
@@ -203,7 +190,6 @@ def serve(execute, request):
     except (TypeError, ValueError, RecursionError) as error:
         reason = helper("find_fault")(answer) or str(error)
     raise AnswerError(reason)
-
 
 def explain(error):
     """The error as the answer channel carries it, told to people on standard error too."""
@@ -223,12 +209,10 @@ def explain(error):
     write(2, text.encode("utf-8", "backslashreplace"))
     return (report + "\n").encode("utf-8", "backslashreplace")
 
-
 def write(fd, data):
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest):]
-
 
 def take_stdout():
     """Keeps descriptor 1 for the answer; whatever else writes there reaches standard error."""
@@ -238,7 +222,6 @@ def take_stdout():
     sys.stderr.reconfigure(line_buffering=True)
     sys.stdout = sys.__stdout__ = sys.stderr
     return answer
-
 
 def main():
     answer = take_stdout()
@@ -251,7 +234,6 @@ def main():
     write(answer, text)
     os.close(answer)
     return status
-
 
 if __name__ == "__main__":
     sys.exit(main())
@@ -268,7 +250,6 @@ MAX_DEPTH = 512
 
 HOW_TO_DEFINE = "define one, as in: def execute(input): return input"
 
-
 def bounded(text, limit):
     if len(text) <= limit:
         return text
@@ -276,13 +257,11 @@ def bounded(text, limit):
     return "%s ... %d characters left out ... %s" % (
         text[:half], len(text) - 2 * half, text[-half:])
 
-
 def missing_execute(names):
     if "execute" not in names:
         return "the code defines no function named execute; " + HOW_TO_DEFINE
     return "execute is not a function but of type %s; %s" % (
         type(names["execute"]).__name__, HOW_TO_DEFINE)
-
 
 def fault_of_text(text):
     try:
@@ -290,7 +269,6 @@ def fault_of_text(text):
     except UnicodeEncodeError:
         return "holds a lone surrogate, which is not Unicode text"
     return None
-
 
 def fault_of(value):
     """What keeps one value, its contents aside, out of JSON."""
@@ -306,7 +284,6 @@ def fault_of(value):
         kind.__module__, kind.__qualname__)
     return "is of type %s, which JSON has no form for" % name
 
-
 def fault_of_key(key):
     if isinstance(key, (str, float)):
         return fault_of(key)
@@ -314,14 +291,12 @@ def fault_of_key(key):
         return None
     return "is a key of type %s: keys must be text" % type(key).__name__
 
-
 def children(value):
     if isinstance(value, dict):
         return [(repr(key), item) for key, item in value.items()]
     if isinstance(value, (list, tuple)):
         return [(str(index), item) for index, item in enumerate(value)]
     return []
-
 
 def find_fault(answer):
     """Where and why an answer is not JSON; None if nothing was found."""
@@ -342,7 +317,6 @@ def find_fault(answer):
             pending.append(("%s[%s]" % (path, name), item, depth + 1))
     return None
 
-
 def message_of(error):
     if isinstance(error, SyntaxError):
         return str(error.msg)
@@ -352,7 +326,6 @@ def message_of(error):
         return str(error)
     except Exception as second:
         return "(its text cannot be had: %s)" % type(second).__name__
-
 
 def line_of(error):
     """The innermost line of the stage, or None."""
@@ -366,7 +339,6 @@ def line_of(error):
         trace = trace.tb_next
     return line
 
-
 def keep_frames_of_stage(summary):
     pending = [summary]
     while pending:
@@ -376,7 +348,6 @@ def keep_frames_of_stage(summary):
             pending += [part.__cause__, part.__context__]
             pending += getattr(part, "exceptions", None) or []
 
-
 def traceback_of(error):
     summary = traceback.TracebackException(type(error), error, error.__traceback__)
     keep_frames_of_stage(summary)
@@ -385,11 +356,9 @@ def traceback_of(error):
         lines = lines[1:]
     return bounded("".join(lines), TRACEBACK_CHARACTERS)
 
-
 def plain(text):
     """Text that UTF-8 can hold."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
 
 def report(error):
     """The answer that tells of an error, and the text for people."""
