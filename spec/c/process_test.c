@@ -767,8 +767,6 @@ static void test_against_the_jail(void)
     done(run);
 }
 
- * handle */
-
 static bool ends_as_cancelled(int64_t after_us)
 {
     struct run *run = prepare("sleep", "-");

@@ -16,7 +16,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "core/error.h"
 #include "core/fd.h"
 
 #ifndef NOE_JAIL_PATH
@@ -93,13 +93,10 @@ static int process_poller(lua_State *L)
     poller->fd = epoll_create1(EPOLL_CLOEXEC);
     if (poller->fd >= 0)
         return 1;
-    struct noe_error err = {.code = errno};
-    strcpy(err.operation, "epoll_create1");
-    strcpy(err.message, strerror(err.code));
+    struct noe_error err;
+    noe_error_set(&err, NOE_FAULT_SYSTEM, errno, "epoll_create1", "%s", "");
     return noeL_pusherror(L, &err);
 }
-
- * options */
 
 /* A field of the table at `at`, checked. [-0, +1] */
 static int field(lua_State *L, int at, const char *name, int type)
@@ -271,8 +268,6 @@ static int poller_field(lua_State *L, int at)
     lua_pop(L, 1);
     return fd;
 }
-
- * handle */
 
 struct process {
     struct noe_process *process;

@@ -28,8 +28,6 @@ static int no_memory(struct noe_error *err)
     return noe_error_set(err, NOE_FAULT_SPAWN, ENOMEM, "spawn", "%s", "");
 }
 
- * limits */
-
 static int64_t limit_value(uint64_t value)
 {
     return value > INT64_MAX ? NOE_JAIL_NO_LIMIT : (int64_t)value;
@@ -54,8 +52,6 @@ static void add_limits(struct noe_jail_start *start,
     start->private_bytes = limit_value(limits->private_bytes);
     start->private_files = limit_value(limits->private_files);
 }
-
- * walls */
 
 static int add_wrapper(struct parts *parts, const struct noe_options *options,
                        struct noe_error *err)
@@ -110,8 +106,6 @@ static int add_files(struct parts *parts, const struct noe_sandbox *sandbox,
     return status;
 }
 
- * filter */
-
 static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
                       struct noe_launcher *launcher, struct noe_error *err)
 {
@@ -144,8 +138,6 @@ static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
     noe_seccomp_set_password(parts->filter, filter->count, start->password);
     return 0;
 }
-
- * together */
 
 static int add_sandbox(struct parts *parts, const struct noe_options *options,
                        struct noe_launcher *launcher, struct noe_error *err)

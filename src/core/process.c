@@ -139,8 +139,6 @@ static int check_options(const struct noe_options *options,
     return noe_sandbox_check(options->sandbox, err);
 }
 
- * start */
-
 /* The child's ends of everything. */
 struct child_ends {
     int stdio[3];
@@ -382,8 +380,6 @@ int noe_process_start(struct noe_process **process,
     return 0;
 }
 
- * ending */
-
 static void command_jail(const struct noe_process *p, uint32_t type, int sig)
 {
     struct noe_jail_command command = {type, sig};
@@ -533,8 +529,6 @@ static void read_errors(struct noe_process *p, uint64_t bound)
     while (p->errors_fd >= 0 && p->errors.total < stop && read_some_errors(p))
         continue;
 }
-
- * result */
 
 static uint32_t enforced(const struct noe_process *p)
 {
@@ -872,8 +866,6 @@ void noe_process_close(struct noe_process *process)
     noe_ends_free(&p->errors);
     free(p);
 }
-
- * words */
 
 const char *noe_reason_name(enum noe_reason reason)
 {

@@ -356,8 +356,6 @@ char **noe_sandbox_bwrap_argv(const struct noe_sandbox *sandbox,
     return finish(&argv, err);
 }
 
- * enforces */
-
 /* Behind walls of either kind. What is known only when it runs (Landlock, a
  * fresh /proc) the process adds. */
 uint32_t noe_sandbox_enforced(const struct noe_sandbox *sandbox,

@@ -63,8 +63,6 @@ static pid_t start(struct init *self, const struct jail *jail,
     return program_start_reporting(&program, &self->listener, event);
 }
 
- * runs */
-
 /* The end of file means that the supervisor is gone: then so are we, and with
  * PID 1 everything inside. */
 static void hear_supervisor(struct init *self)

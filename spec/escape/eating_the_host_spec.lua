@@ -1,0 +1,179 @@
+-- SPDX-License-Identifier: MIT
+--- Eating the host: processes, memory, files, processor. Every bomb counts, and stops by itself long
+-- before it would hurt where nothing else stops it.
+local helper = require "spec.helper"
+local cage = require "spec.escape.cage"
+local sys = require "noether.sys"
+
+local MIB = 1024 * 1024
+
+setup(cage.build)
+
+local function enforces(report, ...)
+  for _, word in ipairs(report.result.enforced) do
+    for _, wanted in ipairs{ ... } do
+      if word == wanted then return true end
+    end
+  end
+  return false
+end
+
+-- --------------------------------------------------------------- processes
+
+cage.each("a bomb", function(backend)
+  for _, bomb in ipairs{ "forks", "threads" } do
+    it(("of %s stops at the limit, and others start meanwhile"):format(bomb), function()
+      local word = bomb .. "=200"
+      local dir = helper.tmpdir()
+      sys.chmod(dir, tonumber("777", 8))
+      local limits = { processes = 40, memory_bytes = 512 * MIB }
+      local first = cage.start(backend, { word, "tell=" .. dir .. "/ready", "nap=300" }, {
+        rw = { dir }, limits = limits, processes = bomb == "forks",
+      })
+      helper.poll(function() return sys.stat(dir .. "/ready") or first:step() end)
+      local second = cage.run(backend, { "fork", "thread" }, { limits = limits })
+      local report = cage.read(assert(first:wait()))
+      first:close()
+      second:done{ "fork", "thread" }
+      if not enforces(report, "pids_rlimit", "pids_cgroup") then
+        -- bwrap started by root, and landlock: SECURITY.md says so.
+        assert.is_true(backend == "landlock" or (backend == "bwrap" and helper.is_root()))
+        return
+      end
+      assert.is_true(report:number(bomb) < 40, report:explain(word))
+      report:failed(word, "EAGAIN")
+    end)
+  end
+
+  it("of forks does not outlive the deadline", function()
+    local mark = cage.mark()
+    local proc = cage.start(backend, { "forks=150", "forks=150", "nap=60000", mark }, {
+      timeout_secs = 0.3, limits = { processes = 100 },
+    })
+    local result = assert(proc:wait(15))
+    proc:close()
+    assert.equal("timeout", result.reason)
+    assert.is_true(helper.poll(function() return #cage.find(mark) == 0 end))
+  end)
+end)
+
+-- ------------------------------------------------------------------ memory
+
+cage.each("memory beyond the limit", function(backend)
+  local LIMITS = { memory_bytes = 64 * MIB, private_bytes = 16 * MIB, file_bytes = 256 * MIB }
+  local WAYS = {
+    heap = "heap=200", ["a private mapping"] = "private_map=200",
+    ["a shared mapping"] = "shared_map=200",
+  }
+  for how, word in pairs(WAYS) do
+    it("by " .. how .. " is memory_limit", function()
+      local report = cage.run(backend, { word, "nap=20000" }, { limits = LIMITS })
+      assert.equal("memory_limit", report.result.reason, report:explain(word))
+      assert.is_true(report.tried[word])
+      assert.is_true(enforces(report, "memory_sampled", "memory_cgroup"))
+    end)
+  end
+
+  it("by many processes that each stay below it is memory_limit", function()
+    local words = {}
+    for i = 1, 6 do
+      words[i] = cage.probe .. " heap=24 nap=20000 &"
+    end
+    local proc = assert(cage.launch(backend, {
+      "/bin/sh", "-c", table.concat(words, " ") .. " wait",
+    }, { limits = LIMITS }))
+    local result = assert(proc:wait())
+    proc:close()
+    assert.equal("memory_limit", result.reason)
+  end)
+
+  it("by files in the private directories ends at their size", function()
+    if backend == "landlock" then return end
+    for _, dir in ipairs{ "/work", "/tmp", "/dev/shm" } do
+      local word = ("fill=%s/file:64"):format(dir)
+      local report = cage.run(backend, { word }, { limits = LIMITS })
+      report:failed(word, "ENOSPC")
+      assert.is_true(report:number "written" <= 16 * MIB)
+    end
+  end)
+
+  -- Of these the sampling sees nothing: only a memory cgroup would.
+  local UNSEEN = {
+    ["a file in memory"] = "memory_file=96", pipes = "pipes=4", ["socket buffers"] = "sockets=4",
+    ["System V segments"] = "shm_eater=96",
+  }
+  for how, word in pairs(UNSEEN) do
+    it("by " .. how .. " is seen by a cgroup only, as SECURITY.md says", function()
+      local report = cage.run(backend, { word, "nap=150" }, { limits = LIMITS })
+      assert.is_true(report.tried[word])
+      if word:find "shm_eater" and backend == "landlock" then return report:refused{ word } end
+      if enforces(report, "memory_cgroup") and word:find "=96" then
+        assert.equal("memory_limit", report.result.reason, report:explain(word))
+      else
+        assert.equal("exit", report.result.reason, report:explain(word))
+      end
+    end)
+  end
+end)
+
+-- ------------------------------------------------------------------- files
+
+cage.each("files", function(backend)
+  local LIMITS = { private_bytes = 8 * MIB, private_files = 500, file_bytes = 4 * MIB }
+  local place = backend == "landlock" and "." or "/work"
+
+  it("cannot grow beyond their limit, not even with holes", function()
+    local words = { "sparse=" .. place .. "/sparse" }
+    cage.run(backend, words, { limits = LIMITS }):failed(words[1], "EFBIG")
+    local word = ("fill=%s/file:16"):format(place)
+    local result = cage.run(backend, { word }, { limits = LIMITS }).result
+    assert.equal("signal", result.reason)
+    assert.equal("SIGXFSZ", result.signal)
+  end)
+
+  it("cannot be more than their limit", function()
+    local word = "inodes=" .. place .. ":2000"
+    local report = cage.run(backend, { word }, { limits = LIMITS })
+    if backend == "native" then
+      report:failed(word, "ENOSPC")
+      assert.is_true(report:number "inodes" <= 500)
+    else -- bubblewrap has no such option, and landlock a directory of the disk
+      report:done{ word }
+    end
+  end)
+
+  it("cannot be open beyond their limit", function()
+    local report = cage.run(backend, { "descriptors=500" }, { limits = { open_files = 64 } })
+    report:failed("descriptors=500", "EMFILE")
+    assert.is_true(report:number "descriptors" < 64)
+  end)
+
+  it("in deep directories do not outlive the run", function()
+    local word = "deep=" .. place .. ":3000"
+    local report = cage.run(backend, { word, "exit=0" }, {
+      limits = { private_files = backend == "native" and 5000 or nil },
+    })
+    report:done{ word }
+    assert.equal("exit", report.result.reason)
+  end)
+end)
+
+-- --------------------------------------------------------------- processor
+
+cage.each("the processor", function(backend)
+  it("cannot be had for longer than the limit", function()
+    local word = "spin=60000"
+    local report = cage.run(backend, { word }, { limits = { cpu_secs = 0.2 } })
+    assert.equal("cpu_limit", report.result.reason)
+    assert.is_true(report.tried[word])
+  end)
+
+  it("cannot be had by a chain of children", function()
+    local proc = assert(cage.launch(backend, {
+      "/bin/sh", "-c", "while :; do " .. cage.probe .. " spin=30 >/dev/null; done",
+    }, { limits = { cpu_secs = 0.3 } }))
+    local result = assert(proc:wait(20))
+    proc:close()
+    assert.equal("cpu_limit", result.reason)
+  end)
+end)
