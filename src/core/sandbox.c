@@ -172,9 +172,6 @@ int noe_sandbox_check(const struct noe_sandbox *sandbox, struct noe_error *err)
     return 0;
 }
 
- * places
- */
-
 static int compare_places(const void *left, const void *right)
 {
     const struct noe_place *a = left;
