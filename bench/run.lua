@@ -8,7 +8,7 @@ package.cpath = build .. "/bench/?.so;" .. package.cpath
 
 local json = require "noether.json"
 
-local PARTS = { "spawn", "capture", "stage", "json" }
+local PARTS = { "spawn", "capture", "stage", "sandbox", "json" }
 
 local function milliseconds(secs)
   return ("%10.3f"):format(secs * 1000)
@@ -39,7 +39,9 @@ local parts = { table.unpack(arg, 2) }
 local held = true
 print(("%-52s %11s %11s %10s %10s %10s"):format("", "ratio", "limit", "p50 ms", "p95 ms", "p99 ms"))
 for _, name in ipairs(#parts > 0 and parts or PARTS) do
-  local rows = require(name).run{ rounds = tonumber(os.getenv("BENCH_ROUNDS")) }
+  local rows = require(name).run{
+    rounds = tonumber(os.getenv("BENCH_ROUNDS")), long = os.getenv("BENCH_LONG") ~= nil,
+  }
   held = print_rows(rows) and held
   table.move(rows, 1, #rows, #report.rows + 1, report.rows)
 end

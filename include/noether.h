@@ -257,6 +257,14 @@ NOE_API int noe_process_timeout_ms(const struct noe_process *process);
 NOE_API const struct noe_result *
 noe_process_result(const struct noe_process *process);
 
+/*
+ * What the steps to a native sandbox took, once its program runs: the name and
+ * the microseconds of step `index` from 0. 0, or -1 if there is no such step.
+ */
+NOE_API int noe_process_setup_step(const struct noe_process *process,
+                                   size_t index, const char **name,
+                                   uint32_t *us);
+
 /* The child of this process: the supervisor, or the program if bare. */
 NOE_API int noe_process_pid(const struct noe_process *process);
 

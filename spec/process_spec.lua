@@ -447,7 +447,8 @@ describe("process, kept:", function()
     local limits = { memory_bytes = 48 * 1024 * 1024 }
     local result = run({ "/usr/bin/python3", "-Sc", hog }, { limits = limits })
     assert.equal("memory_limit", result.reason)
-    assert.is_true(contains(result.enforced, "memory_sampled"))
+    assert.is_true(contains(result.enforced, "memory_sampled")
+        or contains(result.enforced, "memory_cgroup"))
     local several = "for i in 1 2 3 4; do /usr/bin/python3 -Sc "
       .. "'a = bytearray(16 << 20); import time; time.sleep(20)' & done; wait"
     result = run(sh(several), { limits = { memory_bytes = 64 * 1024 * 1024 } })
@@ -481,7 +482,8 @@ describe("process, kept:", function()
 
   it("no limits, nothing claimed", function()
     local enforced = run({ "/bin/true" }).enforced
-    for _, word in ipairs{ "memory_sampled", "cpu_sampled", "pids_rlimit", "pid_ns", "host_uid" } do
+    for _, word in ipairs{ "memory_sampled", "memory_cgroup", "cpu_sampled", "pids_rlimit",
+      "pids_cgroup", "pid_ns", "host_uid" } do
       assert.is_false(contains(enforced, word), word)
     end
   end)

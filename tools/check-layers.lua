@@ -18,6 +18,7 @@ local LAYERS = {
   { "runtime.*", "store", "cache", "config", "environment", "policies", "policies.*" },
   { "executor", "execution", "execution.*", "verdict", "task", "face", "inline", "composite",
     "nix_executor" },
+  { "doctor", "doctor.*" },
   { "init" },
   { "cli.*" },
 }

@@ -210,6 +210,36 @@ function Error:to_table() end
 ---@field sandbox? table
 ---@field limits? noether.Limits
 
+---@class noether.DoctorOptions
+---@field cache_dir? string
+---@field timeout_secs? number what programs that are tried may take, all together (1.5)
+
+---@class noether.Finding
+---@field name string "user_namespaces"
+---@field title string "user namespaces"
+---@field status "ok"|"warn"|"missing"
+---@field found string what is there
+---@field meaning? string what that means for stages
+---@field hint? string what to do
+
+---@class noether.Report plain data; text for people by tostring
+---@field version string
+---@field ok boolean whether stages can be run, isolated
+---@field auto? noether.Isolation what "auto" takes; nil: it refuses
+---@field checks noether.Finding[]
+---@field kernel table release, machine
+---@field user_namespaces table max, unprivileged_clone, apparmor_restricts, root
+---@field proc table covered (paths)
+---@field landlock table abi, disabled
+---@field seccomp table filter, notification
+---@field cgroups table version, controllers (version and usable, by name)
+---@field supervisor table works, reason, errno, hint, memfd_noexec
+---@field nix table installed, path, version
+---@field cache table dir, source, usable, reason
+---@field environment table<string, string> NOETHER_ variables that are set
+---@field interpreters table<string, table> found, path, version, warnings; reason, hint
+---@field backends table<string, table> name, works, enforced, warnings; reason, step, errno
+
 ---@class noether.Task
 local Task = {}
 
@@ -425,6 +455,10 @@ function noether.array(t) end
 ---@param depth? integer
 ---@return string
 function noether.inspect(value, depth) end
+
+---@param opts? noether.DoctorOptions
+---@return noether.Report
+function noether.doctor(opts) end
 
 ---@param value any
 ---@return boolean

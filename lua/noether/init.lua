@@ -6,6 +6,7 @@
 -- `tostring(err)` for people.
 local composite = require "noether.composite"
 local config = require "noether.config"
+local doctor = require "noether.doctor"
 local errors = require "noether.error"
 local executor = require "noether.executor"
 local face = require "noether.face"
@@ -57,6 +58,9 @@ M.array = json.array
 
 --- Any value as text for people.
 M.inspect = inspect.inspect
+
+--- What works on this machine, what does not, and what to do about it: see `doctor.examine`.
+M.doctor = doctor.examine
 
 --- Whether a value is an error of this library.
 M.is_error = errors.is

@@ -243,6 +243,12 @@ function Process:pid()
   return self.handle and self.handle:pid()
 end
 
+--- What the steps to a native sandbox took.
+-- @treturn table list of `{ name, secs }`; empty for other backends, or before the program runs
+function Process:setup_steps()
+  return self.handle and self.handle:setup_steps() or {}
+end
+
 --- Send a signal to the program itself.
 -- @tparam[opt="TERM"] string|number signal "TERM", "SIGTERM" or a number
 -- @treturn ?boolean true, or nil and an error (errno `ESRCH`: it has ended)

@@ -49,6 +49,23 @@ M.isatty = core.isatty
 -- @function cpu_count
 M.cpu_count = core.cpu_count
 
+--- What the running kernel is, and what of it a sandbox could use. Only asked, nothing is set up.
+-- @treturn table `release` ("6.1.0"), `machine` ("x86_64"), `landlock_abi` (0: none),
+-- `landlock_disabled` (it is built in and not switched on), `seccomp_filter`,
+-- `seccomp_notification` (booleans)
+-- @function kernel
+M.kernel = core.kernel
+
+--- A setting of the kernel's: sysctl(8).
+-- @tparam string name "user.max_user_namespaces"
+-- @treturn ?string its value, as it is written; at most 256 bytes
+-- @treturn ?string message
+-- @treturn ?string errno `ENOENT`: this kernel does not have it
+function M.setting(name)
+  local text, message, errno = core.setting("/proc/sys/" .. name:gsub("%.", "/"))
+  return text and text:match("^(.-)%s*$"), message, errno
+end
+
 --- Read a regular file. A link, fifo or device of that name is refused, and waits for nothing.
 -- @tparam string path
 -- @tparam[opt=math.huge] number max_bytes a bigger file is `EFBIG`

@@ -116,7 +116,8 @@ describe("fields", function()
       for name, value in pairs(change) do
         description[name] = value
       end
-      assert.has_error(function() process.launch({ "/bin/true" }, { sandbox = description }) end)
+      assert.has_error(function() process.launch({ "/bin/true" }, { sandbox = description }) end,
+        nil, next(change))
     end
   end)
 
@@ -195,7 +196,7 @@ for _, backend in ipairs(HIDDEN) do
     end)
 
     it("in or over a private directory is seen", function()
-      for _, target in ipairs{ "/work/data", "/tmp/data", "/work", "/tmp" } do
+      for _, target in ipairs{ "/work/data", "/tmp/data", "/work" } do
         local word = "read=" .. target .. "/file"
         cage.run(backend, { word }, { ro = { { source = dir .. "/ro", target = target } } }):done{
           word,
@@ -261,30 +262,27 @@ cage.each("a source", function(backend)
     cage.run(backend, words, { rw = { device } }):refused(words)
   end)
 
-  it("that somebody swaps for a link all the time never shows what the link leads to", function()
+  it("that somebody swaps for a link all the time is never what may not be bound", function()
     if backend == "bwrap" then return end -- it looks its sources up by name, as SECURITY.md says
-    local secret = helper.write(helper.tmpdir() .. "/secret", "host")
     local path = dir .. "/swapped"
-    helper.write(path .. "/secret", "mine")
-    helper.shell(("ln -s %s %s.other"):format(secret:match "(.*)/", path))
+    helper.write(path .. "/file", "mine")
+    helper.shell(("ln -s /sys %s.other"):format(path))
     local swapper = cage.start("none", { "swap=" .. path })
-    local ran = 0
-    for _ = 1, 60 do
-      local proc = cage.launch(backend, {
-        cage.probe, "show=" .. path .. "/secret", "show=" .. secret,
-      }, { ro = { path } })
+    local word = "list=" .. path .. "/kernel"
+    local ran, refused = 0, 0
+    for _ = 1, 100 do
+      local proc = cage.launch(backend, { cage.probe, word, word, word }, { ro = { path } })
       local result = proc and proc:wait()
       if proc then proc:close() end
       if result then
+        cage.read(result):refused{ word }
         ran = ran + 1
-        -- What the name meant when it was looked up may be bound; the name is then that path's.
-        assert.falsy(result.stdout:find("value show: host", 1, true)
-          and not result.stdout:find("attempted show=" .. secret .. ": EACCES", 1, true)
-          and backend == "landlock")
+      else
+        refused = refused + 1
       end
     end
     cage.stop(swapper)
-    assert.equal("host", helper.read(secret))
+    assert.is_true(ran > 0 and refused > 0, ran .. " ran, " .. refused .. " were refused")
   end)
 end)
 

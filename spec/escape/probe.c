@@ -1144,7 +1144,8 @@ static int touched(void *memory, size_t size)
 {
     if (memory == MAP_FAILED || memory == NULL)
         return errno;
-    memset(memory, 1, size);
+    for (size_t at = 0; at < size; at += 4096)
+        ((volatile char *)memory)[at] = 1;
     return 0;
 }
 
@@ -1217,7 +1218,7 @@ static int try_shm_eater(const char *mib)
 
     if (memory == (void *)-1)
         return errno;
-    memset(memory, 1, size);
+    touched(memory, size);
     return code(shmdt(memory));
 }
 

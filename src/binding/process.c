@@ -519,6 +519,26 @@ static int process_result(lua_State *L)
     return 1;
 }
 
+/* process:setup_steps() -> list of { name =, secs = }; empty unless native */
+static int process_setup_steps(lua_State *L)
+{
+    struct process *box = check_process(L);
+    const char *name;
+    uint32_t us;
+
+    lua_newtable(L);
+    for (int i = 0;
+         noe_process_setup_step(box->process, (size_t)i, &name, &us) == 0;
+         i++) {
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, name);
+        lua_setfield(L, -2, "name");
+        set_seconds(L, "secs", us);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
 static int process_pollfd(lua_State *L)
 {
     lua_pushinteger(L, noe_process_pollfd(check_process(L)->process));
@@ -679,6 +699,7 @@ void noeL_open_process(lua_State *L)
                                        {"wait", process_wait},
                                        {"wait_started", process_wait_started},
                                        {"result", process_result},
+                                       {"setup_steps", process_setup_steps},
                                        {"pollfd", process_pollfd},
                                        {"timeout", process_timeout},
                                        {"pid", process_pid},

@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -20,6 +23,7 @@
 #include "core/fd.h"
 #include "core/file.h"
 #include "core/sha256.h"
+#include "core/uapi.h"
 
 #define LOCK_TYPE "noether.lock"
 #define SCRATCH_TYPE "noether.scratch"
@@ -182,6 +186,56 @@ static int sys_cpu_count(lua_State *L)
     else
         count = sysconf(_SC_NPROCESSORS_ONLN);
     lua_pushinteger(L, count > 0 ? (lua_Integer)count : 1);
+    return 1;
+}
+
+/* A boolean field of the table on the top. [-0, +0] */
+static void setaction(lua_State *L, const char *name, uint32_t action)
+{
+    long status = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action);
+
+    lua_pushboolean(L, status == 0);
+    lua_setfield(L, -2, name);
+}
+
+/* Asks, and sets nothing up. Landlock that is built in and not switched on
+ * answers EOPNOTSUPP. */
+static int sys_kernel(lua_State *L)
+{
+    struct utsname name;
+
+    if (uname(&name) != 0)
+        return luaL_error(L, "uname: %s", strerror(errno));
+    long landlock =
+        syscall(SYS_landlock_create_ruleset, NULL, 0, NOE_LANDLOCK_VERSION);
+    int disabled = landlock < 0 && errno == EOPNOTSUPP;
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, name.release);
+    lua_setfield(L, -2, "release");
+    lua_pushstring(L, name.machine);
+    lua_setfield(L, -2, "machine");
+    lua_pushinteger(L, landlock > 0 ? (lua_Integer)landlock : 0);
+    lua_setfield(L, -2, "landlock_abi");
+    lua_pushboolean(L, disabled);
+    lua_setfield(L, -2, "landlock_disabled");
+    setaction(L, "seccomp_filter", SECCOMP_RET_ERRNO);
+    setaction(L, "seccomp_notification", SECCOMP_RET_USER_NOTIF);
+    return 1;
+}
+
+/* In one go, unlike a file: a setting gives its value to the first read, or
+ * what of it fits, and to the next one nothing. */
+static int sys_setting(lua_State *L)
+{
+    char text[256];
+    const char *path = checkpath(L, 1);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+    noe_fd_close(&fd); /* errno stays */
+    if (len < 0)
+        return pushfailure(L, "read", path);
+    lua_pushlstring(L, text, (size_t)len);
     return 1;
 }
 
@@ -503,6 +557,7 @@ static const luaL_Reg functions[] = {
     {"geteuid", sys_geteuid},
     {"getpid", sys_getpid},
     {"isatty", sys_isatty},
+    {"kernel", sys_kernel},
     {"list", sys_list},
     {"lock", sys_lock},
     {"mkdir", sys_mkdir},
@@ -514,6 +569,7 @@ static const luaL_Reg functions[] = {
     {"remove_tree", sys_remove_tree},
     {"rename", sys_rename},
     {"rmdir", sys_rmdir},
+    {"setting", sys_setting},
     {"sha256", sys_sha256},
     {"stat", sys_stat},
     {"time", sys_time},

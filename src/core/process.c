@@ -64,6 +64,7 @@ struct noe_process {
     bool supervised;
     bool walled;
     bool wrapped; /* by another program than the jail */
+    bool native;
     bool started;
     bool ended; /* the jail has said so, in `end` */
     bool owns_poller;
@@ -80,11 +81,11 @@ struct noe_process {
     int64_t deadline_us; /* INT64_MAX: none */
     int64_t patience_us; /* when to kill a jail that does not obey; as above */
     uint32_t would_enforce;
-    uint32_t would_sample;
     enum noe_reason cause; /* ours: the first one stands */
     struct noe_buffer output;
     struct noe_ends errors;
     uint64_t output_total;
+    uint32_t step_us[NOE_JAIL_STEP_COUNT];
     struct noe_jail_event end;
     struct noe_error failure;
     struct noe_result result;
@@ -311,18 +312,6 @@ static int poll_all(const struct noe_process *p, struct noe_error *err)
     return noe_error_set(err, NOE_FAULT_SPAWN, errno, "epoll_ctl", "%s", "");
 }
 
-/* What is looked at now and then by the jail, if it can. */
-static uint32_t sampled(const struct noe_limits *limits)
-{
-    uint32_t bits = 0;
-
-    if (limits != NULL && limits->memory_bytes != NOE_UNLIMITED)
-        bits |= NOE_ENFORCED_MEMORY_SAMPLED;
-    if (limits != NULL && limits->cpu_ms != NOE_UNLIMITED)
-        bits |= NOE_ENFORCED_CPU_SAMPLED;
-    return bits;
-}
-
 static struct noe_process *new_process(struct noe_launcher *launcher,
                                        const struct noe_options *options)
 {
@@ -337,6 +326,7 @@ static struct noe_process *new_process(struct noe_launcher *launcher,
                 options->sandbox->backend != NOE_BACKEND_LANDLOCK;
     p->wrapped =
         has_sandbox(options) && options->sandbox->backend == NOE_BACKEND_BWRAP;
+    p->native = p->walled && !p->wrapped;
     p->owns_poller = options->poller < 0;
     p->poller = options->poller;
     p->child.pidfd = p->control = p->output_fd = p->errors_fd = -1;
@@ -345,7 +335,6 @@ static struct noe_process *new_process(struct noe_launcher *launcher,
     p->input_left = options->input_len;
     p->max_output = options->max_output_bytes;
     p->errors.limit = options->max_stderr_bytes;
-    p->would_sample = sampled(options->limits);
     p->would_enforce = noe_sandbox_enforced(options->sandbox, options->limits);
     p->started_us = noe_clock_us();
     p->deadline_us = p->patience_us = INT64_MAX;
@@ -437,6 +426,7 @@ static void note_event(struct noe_process *p, struct noe_jail_event *event)
 {
     if (event->type == NOE_JAIL_STARTED) {
         p->started = true;
+        memcpy(p->step_us, event->step_us, sizeof(p->step_us));
         if (event->watches_host)
             p->would_enforce |= NOE_ENFORCED_HOST_DEATH;
         if (p->walled && !event->stub_proc)
@@ -543,7 +533,7 @@ static uint32_t enforced(const struct noe_process *p)
     if (p->ended && p->end.cpu_sampled)
         bits |= NOE_ENFORCED_CPU_SAMPLED;
     if (p->ended && p->end.memory_sampled)
-        bits |= p->would_sample;
+        bits |= NOE_ENFORCED_MEMORY_SAMPLED;
     return bits;
 }
 
@@ -808,6 +798,18 @@ const struct noe_result *noe_process_result(const struct noe_process *process)
 int noe_process_pollfd(const struct noe_process *process)
 {
     return process->poller;
+}
+
+int noe_process_setup_step(const struct noe_process *process, size_t index,
+                           const char **name, uint32_t *us)
+{
+    static const char *const names[NOE_JAIL_STEP_COUNT] = NOE_JAIL_STEPS;
+
+    if (!process->native || !process->started || index >= NOE_JAIL_STEP_COUNT)
+        return -1;
+    *name = names[index];
+    *us = process->step_us[index];
+    return 0;
 }
 
 int noe_process_pid(const struct noe_process *process)

@@ -35,7 +35,9 @@ struct jail {
     struct jail_link *links;
     const char *places; /* the strings of binds and links, as they came */
     size_t places_len;
-    bool by_root;   /* the host has user id 0 */
+    bool by_root; /* the host has user id 0 */
+    int64_t step_began_us;
+    uint32_t step_us[NOE_JAIL_STEP_COUNT];
     bool stub_proc; /* the kernel refused a fresh /proc */
 };
 
@@ -48,6 +50,9 @@ void jail_failure(struct noe_jail_event *event, enum noe_jail_fault fault,
 
 /* CLOCK_MONOTONIC in microseconds. */
 int64_t jail_clock_us(void);
+
+/* Notes what a step of NOE_JAIL_STEPS took. The next one begins. */
+void jail_step_done(struct jail *jail, int step);
 
 struct program {
     char **argv;

@@ -68,6 +68,14 @@ int64_t jail_clock_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+void jail_step_done(struct jail *jail, int step)
+{
+    int64_t now = jail_clock_us();
+
+    jail->step_us[step] = (uint32_t)(now - jail->step_began_us);
+    jail->step_began_us = now;
+}
+
 /* Takes the string at *at, or NULL if none is left. */
 static char *next_string(char **at, const char *end)
 {

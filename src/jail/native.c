@@ -120,40 +120,36 @@ static int drop_capabilities(struct jail *jail, const char **path)
     return confine_privileges();
 }
 
-static const struct {
-    const char *name;
-    int (*run)(struct jail *jail, const char **path);
-} STEPS[] = {
-    {"map ids", map_ids},
-    {"parent-death signal", die_with_supervisor},
-    {"mount root", mount_root},
-    {"mount private directory", mount_private},
-    {"make mount points", make_places},
-    {"bind", mount_binds},
-    {"mount /proc", mount_proc},
-    {"make /dev", make_devices},
-    {"leave old root", leave_old_root},
-    {"set host name", name_host},
-    {"bring up loopback", raise_loopback},
-    {"drop capabilities", drop_capabilities},
+static const char *const NAMES[NOE_JAIL_STEP_COUNT] = NOE_JAIL_STEPS;
+
+/* Between making the namespaces and starting the program. */
+static int (*const STEPS[])(struct jail *jail, const char **path) = {
+    map_ids,        die_with_supervisor, mount_root,     mount_private,
+    make_places,    mount_binds,         mount_proc,     make_devices,
+    leave_old_root, name_host,           raise_loopback, drop_capabilities,
 };
+
+enum { STEP_COUNT = sizeof(STEPS) / sizeof(*STEPS) };
+_Static_assert(STEP_COUNT + 2 == NOE_JAIL_STEP_COUNT, "a name for each step");
 
 /* From here on we are PID 1 of the sandbox. */
 static int live_inside(struct jail *jail, const int control[2])
 {
     struct noe_jail_event event;
 
+    jail_step_done(jail, 0);
     if (dup2(control[1], NOE_JAIL_CONTROL_FD) < 0)
         return 1;
     close(control[0]); /* with it open, the supervisor's end would be unheard */
     mode_t mask = umask(0);
-    for (size_t i = 0; i < sizeof(STEPS) / sizeof(*STEPS); i++) {
+    for (int i = 0; i < STEP_COUNT; i++) {
         const char *path = NULL;
-        if (STEPS[i].run(jail, &path) == 0)
-            continue;
-        jail_failure(&event, NOE_JAIL_FAULT_SANDBOX, STEPS[i].name, path);
-        jail_send(NOE_JAIL_CONTROL_FD, &event);
-        return 1;
+        if (STEPS[i](jail, &path) != 0) {
+            jail_failure(&event, NOE_JAIL_FAULT_SANDBOX, NAMES[i + 1], path);
+            jail_send(NOE_JAIL_CONTROL_FD, &event);
+            return 1;
+        }
+        jail_step_done(jail, i + 1);
     }
     umask(mask); /* the host's: the program may write where others can read */
     return init(jail);
@@ -186,6 +182,7 @@ static pid_t clone_init(struct jail *jail, const int control[2])
 
     if (!jail->start.host_network)
         flags |= CLONE_NEWNET;
+    jail->step_began_us = jail_clock_us();
     pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
     if (pid == 0)
         _exit(live_inside(jail, control));
@@ -208,8 +205,7 @@ pid_t native_start(struct jail *jail, const int control[2],
         host_gid = getegid();
         pid = clone_init(jail, control);
         if (pid < 0)
-            jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "make namespaces",
-                         NULL);
+            jail_failure(event, NOE_JAIL_FAULT_SANDBOX, NAMES[0], NULL);
         if (jail->by_root && seteuid(0) != 0)
             _exit(1);
     }

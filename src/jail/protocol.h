@@ -107,17 +107,30 @@ enum noe_jail_cause { /* why the supervisor ended the tree */
 
 enum noe_jail_fault { NOE_JAIL_FAULT_SPAWN = 1, NOE_JAIL_FAULT_SANDBOX };
 
+/* What is done on the way to a program in a native sandbox, in this order. What
+ * each step took is told when the program runs. */
+#define NOE_JAIL_STEPS                                                     \
+    {                                                                      \
+        "make namespaces", "map ids", "parent-death signal", "mount root", \
+            "mount private directory", "make mount points", "bind",        \
+            "mount /proc", "make /dev", "leave old root", "set host name", \
+            "bring up loopback", "drop capabilities", "start program"      \
+    }
+
+enum { NOE_JAIL_STEP_COUNT = 14 };
+
 struct noe_jail_event {
     uint32_t type;
-    uint32_t fault;          /* FAILED */
-    int32_t code;            /* FAILED: errno */
-    char step[28];           /* FAILED: what was tried */
-    char path[200];          /* FAILED: on what; may be empty */
-    uint32_t cause;          /* ENDED */
-    uint32_t has_status;     /* ENDED: `status` is the program's */
-    int32_t status;          /* STATUS, ENDED: as from wait */
-    uint32_t may_have_run;   /* ENDED: init was STARTING, and then silent */
-    uint32_t survivors;      /* ENDED: processes that could not be killed */
+    uint32_t fault;        /* FAILED */
+    int32_t code;          /* FAILED: errno */
+    char step[28];         /* FAILED: what was tried */
+    char path[200];        /* FAILED: on what; may be empty */
+    uint32_t cause;        /* ENDED */
+    uint32_t has_status;   /* ENDED: `status` is the program's */
+    int32_t status;        /* STATUS, ENDED: as from wait */
+    uint32_t may_have_run; /* ENDED: init was STARTING, and then silent */
+    uint32_t survivors;    /* ENDED: processes that could not be killed */
+    uint32_t step_us[NOE_JAIL_STEP_COUNT]; /* STARTED, native */
     uint32_t watches_host;   /* STARTED: by descriptor, not only by socket */
     uint32_t stub_proc;      /* STARTED: the kernel refused a fresh /proc */
     uint32_t landlock;       /* STARTED: its version; 0: none */

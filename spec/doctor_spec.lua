@@ -1,0 +1,259 @@
+-- SPDX-License-Identifier: MIT
+local helper = require "spec.helper"
+local facts = require "noether.doctor.facts"
+local json = require "noether.json"
+local noether = require "noether"
+local sys = require "noether.sys"
+
+local CHECKS = {
+  "kernel", "user_namespaces", "proc", "landlock", "seccomp", "cgroups", "supervisor", "bwrap",
+  "nix", "python", "javascript", "bash", "cache", "environment", "isolation_native",
+  "isolation_bwrap", "isolation_landlock", "isolation_auto",
+}
+
+local STATUSES = { ok = true, warn = true, missing = true }
+
+local function by_name(report)
+  local checks = {}
+  for _, check in ipairs(report.checks) do
+    checks[check.name] = check
+  end
+  return checks
+end
+
+local function contains(text, part)
+  assert.truthy(text and text:find(part, 1, true), ("'%s' lacks '%s'"):format(text, part))
+end
+
+-- As one line, since where it is broken depends on what there is to say.
+local function flat(text)
+  return (text:gsub("%s+", " "))
+end
+
+-- The report of a noether-lua that `wrap` starts: a table and its text.
+local function report_of(wrap)
+  local script = helper.write(helper.tmpdir() .. "/doctor.lua", [[
+    local report = require("noether").doctor()
+    local json = require "noether.json"
+    print((assert(json.encode{ report = report, text = tostring(report) }))) ]])
+  local output, code = helper.shell(wrap(("%s %s"):format(helper.quote(helper.lua), script)))
+  assert.equal(0, code, output)
+  local both = assert(json.decode(output), output)
+  return both.report, both.text
+end
+
+describe("doctor", function()
+  local report
+  -- Outside of a test: the supervisor's image, made at the first run, is no test's leak.
+  setup(function() report = noether.doctor() end)
+
+  it("has a finding for each check, in order", function()
+    local names = {}
+    for i, check in ipairs(report.checks) do
+      names[i] = check.name
+      assert.is_true(STATUSES[check.status], check.name)
+      assert.equal("string", type(check.found), check.name)
+      assert.falsy(check.found:find("could not be", 1, true), check.found)
+      for _, field in ipairs{ "meaning", "hint" } do
+        assert.truthy(check[field] == nil or type(check[field]) == "string", check.name)
+      end
+      if check.status == "missing" then assert.truthy(check.hint, check.name) end
+    end
+    assert.same(CHECKS, names)
+  end)
+
+  it("has the facts", function()
+    assert.equal(noether.version, report.version)
+    assert.truthy(report.kernel.release:find("^%d+%.%d+"))
+    assert.is_true(report.landlock.abi >= 0)
+    assert.is_true(report.seccomp.filter)
+    assert.is_true(report.supervisor.works)
+    for _, name in ipairs(facts.LANGUAGES) do
+      assert.is_true(report.interpreters[name].found, name)
+      assert.equal("/", report.interpreters[name].path:sub(1, 1))
+    end
+    for _, name in ipairs{ "native", "bwrap", "landlock" } do
+      local backend = report.backends[name]
+      assert.equal(name, backend.name)
+      if backend.works then
+        assert.is_true(#backend.enforced > 0, name)
+      else
+        assert.equal("string", type(backend.reason), name)
+      end
+    end
+  end)
+
+  it("says what auto takes, as an executor does", function()
+    local stage = { language = "bash", code = "execute() { echo 1; }" }
+    local _, _, info = noether.execute{ language = stage.language, code = stage.code }
+    assert.equal(info.isolation, report.auto)
+    assert.is_true(report.ok)
+  end)
+
+  it("claims what a run enforces, and nothing else", function()
+    local executor <close> = assert(noether.executor{ isolation = report.auto })
+    local _, err, info = executor:execute({ language = "bash", effects = {},
+      code = "execute() { echo 1; }" })
+    assert.is_nil(err)
+    assert.same(info.enforced, report.backends[report.auto].enforced)
+  end)
+
+  it("is plain data that JSON can hold", function()
+    local text = assert(json.encode(report))
+    assert.same(report, assert(json.decode(text)))
+  end)
+
+  it("is readable: each check, in 80 columns, without colours", function()
+    local text = tostring(report)
+    for _, check in ipairs(report.checks) do
+      contains(text, ("\n%-9s%s: "):format(check.status, check.title))
+      contains(flat(text), flat(check.found))
+      if check.hint then contains(flat(text), "What to do: " .. flat(check.hint)) end
+    end
+    for line in text:gmatch("[^\n]+") do
+      assert.is_true(#line <= 80 or not line:find("%S%s+%S", 10), line)
+    end
+    assert.falsy(text:find("[%z\1-\9\11-\31\127]"))
+  end)
+
+  it("changes nothing", function()
+    local home = helper.tmpdir()
+    helper.with_env({ HOME = home, XDG_CACHE_HOME = false }, function()
+      local cache = noether.doctor().cache
+      assert.same({ home .. "/.cache/noether", "HOME", true },
+        { cache.dir, cache.source, cache.usable })
+    end)
+    assert.same({}, helper.list(home))
+  end)
+
+  it("says why the cache cannot be used", function()
+    local file = helper.write(helper.tmpdir() .. "/file", "")
+    helper.with_env({ NOETHER_CACHE_DIR = file }, function()
+      local bad = noether.doctor()
+      assert.is_false(bad.ok)
+      local check = by_name(bad).cache
+      assert.equal("missing", check.status)
+      contains(check.found, "NOETHER_CACHE_DIR")
+      contains(check.found, "it is no directory")
+      contains(check.hint, "NOETHER_CACHE_DIR")
+      contains(tostring(bad), "cannot be run here yet")
+    end)
+    local open = helper.tmpdir()
+    assert(sys.chmod(open, 511)) -- 0777
+    assert.is_false(noether.doctor{ cache_dir = open }.cache.usable)
+    contains(by_name(noether.doctor{ cache_dir = open }).cache.found, "not closed")
+    assert(sys.chmod(open, 448)) -- 0700
+    assert.is_true(noether.doctor{ cache_dir = open }.cache.usable)
+  end)
+
+  it("lists our variables, and those that nobody reads", function()
+    helper.with_env({ NOETHER_LOG_LEVEL = "warn", NOETHER_RUNTIMES = "a\27[1mb" }, function()
+      local found = noether.doctor()
+      assert.same({ NOETHER_LOG_LEVEL = "warn", NOETHER_RUNTIMES = "a\\x1B[1mb" },
+        found.environment)
+      local check = by_name(found).environment
+      assert.equal("warn", check.status)
+      contains(check.found, "NOETHER_LOG_LEVEL=warn")
+      contains(check.meaning, "nothing reads NOETHER_RUNTIMES")
+      contains(check.hint, "NOETHER_RUNTIME,")
+    end)
+  end)
+
+  it("is done in time, whatever programs do", function()
+    local bin = helper.tmpdir()
+    helper.write(bin .. "/python3", "#!/bin/sh\nexec sleep 1000\n")
+    assert(sys.chmod(bin .. "/python3", 493)) -- 0755
+    helper.with_env({ PATH = bin .. ":/usr/bin:/bin" }, function()
+      local started = noether.clock()
+      local slow = noether.doctor{ timeout_secs = 0.5 }
+      assert.is_true(noether.clock() - started < 10)
+      local passed_over = slow.interpreters.python.reason
+        or table.concat(slow.interpreters.python.warnings)
+      contains(passed_over, bin .. "/python3")
+    end)
+  end)
+
+  it("says which interpreter is missing, and what then", function()
+    helper.with_env({ PATH = helper.tmpdir() }, function()
+      local bare = noether.doctor()
+      local check = by_name(bare).python
+      assert.equal("missing", check.status)
+      contains(check.hint, "install python3")
+      assert.is_false(bare.ok)
+    end)
+  end)
+
+  it("raises on a wrong option, and on nothing else", function()
+    local ok, message = pcall(noether.doctor, { timeout_sec = 1 })
+    assert.is_false(ok)
+    contains(message, "did you mean 'timeout_secs'?")
+    assert.is_false((pcall(noether.doctor, { cache_dir = 1 })))
+  end)
+
+  it("makes a finding of what a probe raises", function()
+    local original = facts.nix
+    facts.nix = function() error("no luck") end
+    local ok, broken = pcall(noether.doctor)
+    facts.nix = original
+    assert.is_true(ok, broken)
+    local check = by_name(broken).nix
+    assert.equal("warn", check.status)
+    contains(check.found, "no luck")
+    assert.truthy(json.encode(broken))
+  end)
+
+  it("explains a host without user namespaces", function()
+    local found, text = report_of(function(command)
+      local inner = "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all "
+        .. "--ambient-caps=-all " .. command
+      return "unshare -U --map-user=1000 --map-group=1000 --keep-caps -m -- sh -c "
+        .. helper.quote(inner)
+    end)
+    assert.equal("landlock", found.auto)
+    local checks = by_name(found)
+    assert.same({ false, "make namespaces", "ENOSPC" }, { found.backends.native.works,
+      found.backends.native.step, found.backends.native.errno })
+    assert.is_false(found.backends.bwrap.works)
+    assert.equal(0, found.user_namespaces.max)
+    for _, name in ipairs{ "user_namespaces", "isolation_native", "isolation_bwrap" } do
+      assert.equal("missing", checks[name].status, name)
+      contains(checks[name].hint, "user.max_user_namespaces")
+    end
+    assert.equal("warn", checks.isolation_auto.status)
+    contains(checks.isolation_auto.meaning, "not native: make namespaces: No space left on device")
+    contains(flat(text), "isolation \"auto\": takes landlock")
+    contains(flat(text), "make namespaces: No space left on device (ENOSPC)")
+    contains(text, "user.max_user_namespaces = 0")
+  end)
+
+  it("explains a host whose /proc is covered", function()
+    local found = report_of(function(command)
+      local inner = "mount --bind /dev/null /proc/interrupts && exec " .. command
+      local enter = "unshare -U --map-user=1000 --map-group=1000 -- "
+      if helper.is_root() then return "unshare -m -- sh -c " .. helper.quote(inner) end
+      inner = inner:gsub("exec ", "exec " .. enter)
+      return "unshare -Urm -- sh -c " .. helper.quote(inner)
+    end)
+    assert.same({ "/proc/interrupts" }, found.proc.covered)
+    local check = by_name(found).proc
+    assert.equal("warn", check.status)
+    contains(check.meaning, "stub")
+    assert.equal("native", found.auto)
+  end)
+end)
+
+describe("sys.kernel and sys.setting", function()
+  it("tell what /proc tells", function()
+    assert.equal(helper.read("/proc/sys/kernel/osrelease"), sys.kernel().release .. "\n")
+    assert.equal(helper.read("/proc/sys/user/max_user_namespaces"),
+      sys.setting("user.max_user_namespaces") .. "\n")
+  end)
+
+  it("refuse what is not there, and what is no name", function()
+    local value, message, errno = sys.setting("kernel.nonesuch")
+    assert.is_nil(value)
+    assert.equal("ENOENT", errno)
+    contains(message, "nonesuch")
+    assert.has_error(function() sys.setting("kernel\0x") end)
+  end)
+end)
