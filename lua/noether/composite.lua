@@ -19,20 +19,29 @@ local function is_executor(value)
   return true
 end
 
+-- A copy of a list without holes: one that could not be made is missed here, and not by the stage
+-- that it should have run.
+local function list_of_executors(executors)
+  local own = {}
+  for index = 1, options.length("composite", "executors", executors, 4) do
+    if not is_executor(executors[index]) then
+      error(("composite: executors[%d]: expected an executor"):format(index), 3)
+    end
+    own[index] = executors[index]
+  end
+  return own
+end
+
 --- Make an executor that asks others in turn.
 -- They stay the caller's: closing this one does not close them.
 -- @tparam table executors a list, asked in its order
 -- @treturn table the executor
-function M.new(executors)
-  options.argument("composite", "executors", executors, "table")
-  local own = {}
-  for index, executor in ipairs(executors) do
-    if not is_executor(executor) then
-      error(("composite: executors[%d]: expected an executor"):format(index), 2)
-    end
-    own[index] = executor
+-- @raise if it is no list, or holds something else
+function M.new(executors, ...)
+  if is_executor(executors) or select("#", ...) > 0 then
+    error("composite: executors: expected one list, as in noether.composite{ a, b }", 2)
   end
-  return setmetatable({ executors = own }, metatable)
+  return setmetatable({ executors = list_of_executors(executors) }, metatable)
 end
 
 local function choose(self, id)
@@ -67,6 +76,7 @@ end
 -- @treturn ?table error
 -- @treturn ?table info
 function Composite:execute_json(id, text, opts)
+  options.method("executor:execute_json", self)
   local executor, err = choose(self, id)
   if not executor then return nil, err end
   return executor:execute_json(id, text, opts)
@@ -79,6 +89,7 @@ end
 -- @treturn ?table plan; or nil and an error
 -- @treturn ?table
 function Composite:plan(id, input, opts)
+  options.method("executor:plan", self)
   local executor, err = choose(self, id)
   if not executor then return nil, err end
   return executor:plan(id, input, opts)
@@ -88,6 +99,7 @@ end
 -- @tparam string id
 -- @treturn boolean
 function Composite:has_implementation(id)
+  options.method("executor:has_implementation", self)
   return not self.closed and choose(self, id) ~= nil
 end
 

@@ -8,12 +8,15 @@ local process = require "noether.process"
 
 local M = {}
 
+local LIMITS = { fields = process.LIMITS }
+
 --- Every option of an executor.
 M.EXECUTOR_OPTIONS = {
-  store = "table", timeout_secs = "seconds", setup_timeout_secs = "seconds",
-  max_output_bytes = "bytes", max_stderr_bytes = "bytes", limits = "table", env = "variables",
+  store = "store", timeout_secs = "seconds", setup_timeout_secs = "seconds",
+  max_output_bytes = "bytes", max_stderr_bytes = "bytes", limits = LIMITS, env = "variables",
   isolation = { "auto", "native", "bwrap", "landlock", "none" }, require_isolation = "boolean",
-  allow_effects = "table", grants = "table", runtime = { "auto", "host", "nix" },
+  allow_effects = "any", grants = { fields = { paths = "strings", network = "boolean" } },
+  runtime = { "auto", "host", "nix" },
   cache_dir = "path", policy = "table", policy_path = "string", allow_unpinned_pip = "boolean",
   legacy_input = "boolean", log = "function", log_level = { "debug", "info", "warn", "error" },
 }
@@ -21,7 +24,7 @@ M.EXECUTOR_OPTIONS = {
 --- Every option of one call.
 M.CALL_OPTIONS = {
   timeout_secs = "seconds", setup_timeout_secs = "seconds", max_output_bytes = "bytes",
-  max_stderr_bytes = "bytes", limits = "table", env = "variables", work_dir = "path",
+  max_stderr_bytes = "bytes", limits = LIMITS, env = "variables", work_dir = "path",
   on_log = "function",
 }
 
@@ -37,30 +40,27 @@ M.DEFAULTS = {
   require_isolation = false, allow_unpinned_pip = false, legacy_input = false, policy_path = "",
 }
 
-local GRANTS = { paths = "strings", network = "boolean" }
-
-local ON = { ["1"] = true, ["true"] = true, yes = true, on = true }
-
 local LOG_LEVELS = { debug = 1, info = 2, warn = 3, error = 4 }
 
---- Whether a switch in the environment is on: "1", "true", "yes" or "on".
--- @tparam ?string value
--- @treturn boolean
-function M.is_on(value)
-  return ON[(value or ""):lower()] == true
+-- A level that is none changes nothing, and whoever listens to the log is told.
+local function log_level_from(given, level)
+  if given.log_level ~= nil or not level or level == "" then return end
+  local ok, reason = options.matches(level:lower(), M.EXECUTOR_OPTIONS.log_level)
+  if ok then
+    given.log_level = level:lower()
+  else
+    given.warnings = { ("NOETHER_LOG_LEVEL: %s; it is ignored"):format(reason) }
+  end
 end
 
 local function from_environment(given, environ)
-  local runtime, level = environ.NOETHER_RUNTIME, environ.NOETHER_LOG_LEVEL
+  local runtime = environ.NOETHER_RUNTIME
   if given.runtime == nil and runtime and runtime ~= "" then given.runtime = runtime end
-  -- Only whoever listens to the log can be told that the level is no level: let them have it all.
-  if given.log_level == nil and level and level ~= "" then
-    given.log_level = LOG_LEVELS[level:lower()] and level:lower() or "debug"
-  end
+  log_level_from(given, environ.NOETHER_LOG_LEVEL)
   if given.allow_unpinned_pip == nil and environ.NOETHER_ALLOW_UNPINNED_PIP then
-    given.allow_unpinned_pip = M.is_on(environ.NOETHER_ALLOW_UNPINNED_PIP)
+    given.allow_unpinned_pip = options.is_on(environ.NOETHER_ALLOW_UNPINNED_PIP)
   end
-  if M.is_on(environ.NOETHER_REQUIRE_ISOLATION) then given.require_isolation = true end
+  if options.is_on(environ.NOETHER_REQUIRE_ISOLATION) then given.require_isolation = true end
 end
 
 -- An option was checked already: what is wrong here came from the environment.
@@ -73,18 +73,11 @@ local function check_runtime(given)
   return nil, errors.new{ kind = "runtime_unavailable", message = "NOETHER_RUNTIME: " .. reason }
 end
 
-local function check_nested(fname, given, level)
-  if given.limits then
-    given.limits = options.check(fname .. ": limits", given.limits, process.LIMITS, level + 1)
-  end
-  if given.grants then
-    given.grants = options.check(fname .. ": grants", given.grants, GRANTS, level + 1)
-  end
-  if given.allow_effects then
-    local parsed, reason = effects.parse(given.allow_effects)
-    if not parsed then error(("%s: allow_%s"):format(fname, reason), level) end
-    given.allowed = parsed
-  end
+local function parse_allowed(fname, given, level)
+  if given.allow_effects == nil then return end
+  local parsed, reason = effects.parse(given.allow_effects)
+  if not parsed then error(("%s: allow_%s"):format(fname, reason), level) end
+  given.allowed = parsed
 end
 
 --- Read an executor's options and environment.
@@ -92,8 +85,9 @@ end
 -- @tparam ?table opts see @{EXECUTOR_OPTIONS}
 -- @tparam table environ the process's environment
 -- @tparam[opt=3] number level whose line an error names
--- @treturn ?table the whole configuration: a new table; or nil and an error
--- (`runtime_unavailable`) if the environment names a runtime there is not
+-- @treturn ?table the whole configuration: a new table, with `warnings` (a list) about the
+-- environment; or nil and an error (`runtime_unavailable`) if the environment names a runtime there
+-- is not
 -- @treturn ?table
 -- @raise on a wrong option
 function M.read(fname, opts, environ, level)
@@ -102,11 +96,11 @@ function M.read(fname, opts, environ, level)
   from_environment(config, environ)
   local ok, err = check_runtime(config)
   if not ok then return nil, err end
-  check_nested(fname, config, level)
+  parse_allowed(fname, config, level)
   for name, default in pairs(M.DEFAULTS) do
     if config[name] == nil then config[name] = default end
   end
-  for _, name in ipairs{ "limits", "grants", "env" } do
+  for _, name in ipairs{ "limits", "grants", "env", "warnings" } do
     config[name] = config[name] or {}
   end
   return config
@@ -138,7 +132,6 @@ function M.for_call(fname, opts, config, level)
   if opts == nil then return config end
   level = (level or 3) + 1
   local given = options.check(fname, opts, M.CALL_OPTIONS, level)
-  check_nested(fname, given, level)
   given.limits = M.merged(config.limits, given.limits)
   given.env = M.merged(config.env, given.env)
   return M.merged(config, given)

@@ -23,13 +23,12 @@ local M = {}
 local Executor = face.class()
 local metatable = { __name = "noether.executor", __index = Executor }
 
-local function refuse_no_isolation(settings)
-  if settings.isolation ~= "none" or not settings.require_isolation then return true end
-  return nil, errors.new{
-    kind = "isolation_unavailable",
-    message = "isolation 'none' is refused here: isolation is required",
-    hint = "it is required by require_isolation or by NOETHER_REQUIRE_ISOLATION",
-  }
+-- What can never run is refused before there is an executor.
+local function check_settings(settings)
+  if settings.isolation == "none" and settings.require_isolation then
+    return nil, isolation.none_refused()
+  end
+  return execution.check_runtime(settings.runtime)
 end
 
 local function open_store(settings, environ)
@@ -39,14 +38,9 @@ local function open_store(settings, environ)
   return stores.memory()
 end
 
-local function check_store(fname, store)
-  if store == nil or type(store) == "table" and type(store.get) == "function" then return end
-  error(fname .. ": option 'store': expected a store: a table with put, get, list, remove", 4)
-end
-
 -- `shared` is what a rebuilt executor takes over from the one it is made of.
 local function build(settings, environ, shared)
-  local ok, err = refuse_no_isolation(settings)
+  local ok, err = check_settings(settings)
   if not ok then return nil, err end
   local self = {
     config = settings, environ = environ, registered = shared.registered or {},
@@ -60,6 +54,9 @@ local function build(settings, environ, shared)
   self.store = shared.store
   if not self.store then self.store, err = open_store(settings, environ) end
   if not self.store then return nil, err end
+  for _, warning in ipairs(settings.warnings) do
+    self.log("warn", warning)
+  end
   return setmetatable(self, metatable)
 end
 
@@ -73,7 +70,6 @@ function M.new(opts)
   local environ = sys.environ()
   local settings, err = config.read("executor", opts, environ)
   if not settings then return nil, err end
-  check_store("executor", settings.store)
   return build(settings, environ, {})
 end
 
@@ -108,6 +104,7 @@ end
 -- values of the caller's `env` are left out, their names are in `secrets`; or nil and an error
 -- @treturn ?table
 function Executor:plan(id, input, opts)
+  options.method("executor:plan", self)
   local rest, resolve = {}, true
   for name, value in pairs(opts or {}) do
     if name == "resolve" then resolve = value else rest[name] = value end
@@ -143,6 +140,7 @@ end
 -- @tparam string id id or name
 -- @treturn boolean
 function Executor:has_implementation(id)
+  options.method("executor:has_implementation", self)
   options.argument("executor:has_implementation", "id", id, "text")
   local stage = self:find(id)
   if not stage or type(stage.code) ~= "string" or type(stage.language) ~= "string" then
@@ -160,6 +158,7 @@ end
 -- @treturn ?table
 function Executor:register_with_effects(id, code, language, effects)
   local fname = "executor:register_with_effects"
+  options.method(fname, self)
   options.argument(fname, "id", id, "text")
   options.argument(fname, "code", code, "text")
   options.argument(fname, "language", language, "string")
@@ -175,6 +174,7 @@ end
 --- The configuration as the original has it.
 -- @treturn table `timeout_secs`, `max_output_bytes`, `max_stderr_bytes`, `isolation`: a copy
 function Executor:config_snapshot()
+  options.method("executor:config_snapshot", self)
   local snapshot = {}
   for name in pairs(config.CONFIG_OPTIONS) do
     snapshot[name] = self.config[name]
@@ -188,6 +188,7 @@ end
 -- @treturn ?table the executor; or nil and an error (`isolation_unavailable`)
 -- @treturn ?table
 function Executor:rebuild_with_config(new)
+  options.method("executor:rebuild_with_config", self)
   local given = options.check("executor:rebuild_with_config", new, config.CONFIG_OPTIONS)
   return build(config.merged(self.config, given), self.environ, {
     registered = config.merged(self.registered), store = self.store, policies = self.policies,
@@ -200,6 +201,7 @@ end
 -- `{ err = error }` for what cannot be had, which is no failure of the whole; or nil and an error
 -- @treturn ?table
 function Executor:warmup(languages)
+  options.method("executor:warmup", self)
   if languages ~= nil then
     options.argument("executor:warmup", "languages", languages, "strings")
   end

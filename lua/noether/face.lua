@@ -45,6 +45,7 @@ end
 -- @treturn ?table info
 -- @raise on a wrong option, or what a callback raised
 function Face:execute(id, input, opts)
+  options.method("executor:execute", self)
   local reference, err = self:reference("executor:execute", id)
   if not reference then return nil, err end
   local call = self:check_call("executor:execute", opts)
@@ -59,6 +60,7 @@ end
 -- @treturn ?table error
 -- @treturn ?table info
 function Face:execute_json(id, text, opts)
+  options.method("executor:execute_json", self)
   options.argument("executor:execute_json", "text", text, "text")
   local reference, err = self:reference("executor:execute_json", id)
   if not reference then return nil, err end
@@ -73,6 +75,7 @@ end
 -- @treturn ?table a task, whose `wait` returns what `execute` would; nil and an error (`closed`)
 -- @treturn ?table
 function Face:start(id, input, opts)
+  options.method("executor:start", self)
   local reference, err = self:reference("executor:start", id)
   if not reference then return nil, err end
   local call = self:check_call("executor:start", opts)
@@ -136,6 +139,7 @@ end
 -- @treturn ?table
 -- @raise on a wrong option, or what a callback raised; the others are closed then
 function Face:map(id, inputs, opts)
+  options.method("executor:map", self)
   options.argument("executor:map", "inputs", inputs, "table")
   if opts ~= nil then options.argument("executor:map", "options", opts, "table") end
   local rest, jobs = {}, nil

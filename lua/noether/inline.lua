@@ -101,6 +101,7 @@ end
 -- @treturn ?table nil and an error (`stage_not_found`, `input_invalid`)
 -- @treturn ?table
 function Inline:plan(id, input, opts)
+  options.method("executor:plan", self)
   local rest = {}
   for name, value in pairs(opts or {}) do
     if name ~= "resolve" then rest[name] = value end
@@ -116,6 +117,7 @@ end
 -- @tparam string id
 -- @treturn boolean
 function Inline:has_implementation(id)
+  options.method("executor:has_implementation", self)
   return self.functions[id] ~= nil
 end
 

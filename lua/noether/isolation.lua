@@ -197,6 +197,16 @@ local function unavailable(message)
   }
 end
 
+--- The error for "none" where isolation is required.
+-- @treturn table `isolation_unavailable`
+function M.none_refused()
+  return errors.new{
+    kind = "isolation_unavailable",
+    message = "isolation \"none\" is refused here: isolation is required",
+    hint = "it is required by require_isolation or by NOETHER_REQUIRE_ISOLATION",
+  }
+end
+
 local function choose_first(launch, opts)
   local tried = {}
   for _, name in ipairs(M.NAMES) do
@@ -224,7 +234,7 @@ function M.choose(name, launch, opts)
     await = opts.await or function(proc) return proc:wait() end,
   }
   if name == "none" and opts.require then
-    return nil, unavailable("isolation is required, and \"none\" was asked for")
+    return nil, M.none_refused()
   elseif name == "none" then
     return { backend = "none", warnings = {} }
   elseif name == "auto" then

@@ -3,24 +3,47 @@
 -- A wrong option is a mistake in code, so it raises, at the line that called the public function.
 local M = {}
 
+local function show(value)
+  local kind = type(value)
+  if kind == "string" and #value <= 40 then return ("'%s'"):format((value:gsub("%c", "?"))) end
+  if value ~= value then return "nan" end
+  if kind == "number" or kind == "boolean" or kind == "nil" then return tostring(value) end
+  return kind == "userdata" and kind or "a " .. kind
+end
+
+local function is_plain(value)
+  return type(value) == "string" and not value:find("%z")
+end
+
+-- False comes with what was found in place of it, where that says more than the value.
 local function is_list_of_strings(value)
   if type(value) ~= "table" then return false end
   local count = 0
   for key, item in pairs(value) do
-    if type(key) ~= "number" or type(item) ~= "string" or item:find("%z") then return false end
+    if type(key) ~= "number" then return false, "the name " .. show(key) end
+    if not is_plain(item) then return false, ("%s at [%s]"):format(show(item), key) end
     count = count + 1
   end
-  return count == #value
+  if count ~= #value then return false, "a list with holes" end
+  return true
+end
+
+local function is_variable(name)
+  return type(name) == "string" and name ~= "" and not name:find("[=%z]")
 end
 
 -- Names and values of environment variables.
 local function is_variables(value)
   if type(value) ~= "table" then return false end
   for name, text in pairs(value) do
-    if type(name) ~= "string" or type(text) ~= "string" then return false end
-    if name == "" or name:find("[=%z]") or text:find("%z") then return false end
+    if not is_variable(name) then return false, "the name " .. show(name) end
+    if not is_plain(text) then return false, ("%s for %s"):format(show(text), show(name)) end
   end
   return true
+end
+
+local function is_store(value)
+  return type(value) == "table" and type(value.get) == "function"
 end
 
 local function is_count(value)
@@ -42,16 +65,17 @@ local TYPES = {
     function(v) return type(v) == "number" and v >= 0 end },
   bytes = { "a whole number of bytes above 0 (math.huge: none)", is_count },
   count = { "a whole number above 0 (math.huge: none)", is_count },
-  string = { "a string without NUL",
-    function(v) return type(v) == "string" and not v:find("%z") end },
+  string = { "a string without NUL", is_plain },
   text = { "a string", function(v) return type(v) == "string" end },
   path = { "a path: a string, not empty, without NUL",
-    function(v) return type(v) == "string" and v ~= "" and not v:find("%z") end },
+    function(v) return is_plain(v) and v ~= "" end },
   boolean = { "a boolean", function(v) return type(v) == "boolean" end },
   table = { "a table", function(v) return type(v) == "table" end },
   ["function"] = { "a function", is_callable },
   strings = { "a list of strings without NUL", is_list_of_strings },
   variables = { "a table of strings by variable name, without NUL", is_variables },
+  store = { "a store: use noether.store.memory(), noether.store.open(dir), or a table with put, "
+    .. "get, list and remove", is_store },
   any = { "anything", function() return true end },
 }
 
@@ -73,19 +97,52 @@ local function distance(a, b)
   return row[#b]
 end
 
---- The name a person most likely meant.
+-- The name of least cost, of equal ones the first by the alphabet.
+local function cheapest(known, cost_of)
+  local best, best_cost
+  for candidate in pairs(known) do
+    local cost = type(candidate) == "string" and cost_of(candidate)
+    if cost and (not best or cost < best_cost or (cost == best_cost and candidate < best)) then
+      best, best_cost = candidate, cost
+    end
+  end
+  return best, best_cost
+end
+
+local MIN_PART_BYTES = 3
+
+local function begins_with(text, part)
+  return #part >= MIN_PART_BYTES and text:sub(1, #part) == part
+end
+
+-- "timeout" for "timeout_secs", "environment" for "env"; or else "dir" for "work_dir".
+local function akin(name, known)
+  return cheapest(known, function(candidate)
+    local is_part = begins_with(candidate, name) or begins_with(name, candidate)
+    return is_part and math.abs(#candidate - #name)
+  end) or cheapest(known, function(candidate)
+    return #name >= MIN_PART_BYTES and candidate:find(name, 1, true) and #candidate
+  end)
+end
+
+--- The name a person most likely meant: one that is spelt nearly so, or else one of which this is
+-- a part.
 -- @tparam string name as written
 -- @tparam table known keys are the names there are
 -- @treturn ?string nil where none is near
 function M.nearest(name, known)
-  local best, best_distance
-  for candidate in pairs(known) do
-    local d = type(candidate) == "string" and distance(name, candidate)
-    if d and (not best or d < best_distance or (d == best_distance and candidate < best)) then
-      best, best_distance = candidate, d
+  local best, cost = cheapest(known, function(candidate) return distance(name, candidate) end)
+  if best and cost <= math.max(1, math.floor(#name / 3)) then return best end
+  return akin(name, known)
+end
+
+-- "limits = { memory_bytes = ... }" for a name whose place is inside of another.
+local function nested(name, known)
+  for outer, expected in pairs(known) do
+    if type(expected) == "table" and expected.fields and expected.fields[name] then
+      return ("%s = { %s = ... }"):format(outer, name)
     end
   end
-  if best and best_distance <= math.max(1, math.floor(#name / 3)) then return best end
   return nil
 end
 
@@ -96,25 +153,20 @@ end
 -- @treturn string
 function M.unknown(what, name, known)
   local text = ("unknown %s '%s'"):format(what, tostring(name))
-  local nearest = type(name) == "string" and M.nearest(name, known)
-  if nearest then text = text .. (" (did you mean '%s'?)"):format(nearest) end
+  if type(name) ~= "string" then return text .. " (each has a name)" end
+  local meant = nested(name, known) or M.nearest(name, known)
+  if meant then text = text .. (" (did you mean '%s'?)"):format(meant) end
   return text
 end
 
-local function show(value)
-  local kind = type(value)
-  if kind == "string" and #value <= 40 then return ("'%s'"):format((value:gsub("%c", "?"))) end
-  if value ~= value then return "nan" end
-  if kind == "number" or kind == "boolean" then return tostring(value) end
-  return kind == "userdata" and kind or "a " .. kind
-end
-
 --- Whether a value is of a named type or one of a list of words.
--- @param value anything but nil
--- @tparam string|table expected a name such as "seconds", or a list of legal strings
+-- @param value
+-- @tparam string|table expected a name such as "seconds", a list of legal strings, or
+-- `{ fields = spec }`: a table, whose fields @{check} looks at
 -- @treturn ?boolean true, or nil and what was expected and what was given
 -- @treturn ?string
 function M.matches(value, expected)
+  if type(expected) == "table" and expected.fields then expected = "table" end
   if type(expected) == "table" then
     for _, word in ipairs(expected) do
       if value == word then return true end
@@ -122,8 +174,9 @@ function M.matches(value, expected)
     return nil, ("expected one of '%s', got %s"):format(table.concat(expected, "', '"), show(value))
   end
   local rule = TYPES[expected]
-  if rule[2](value) then return true end
-  return nil, ("expected %s, got %s"):format(rule[1], show(value))
+  local ok, found = rule[2](value)
+  if ok then return true end
+  return nil, ("expected %s, got %s"):format(rule[1], found or show(value))
 end
 
 --- Check one argument of a public function.
@@ -140,14 +193,35 @@ function M.argument(fname, name, value, expected, level)
   return value
 end
 
+--- Check that a method was called as one, with a colon.
+-- @tparam string fname the method as users know it, "store:put"
+-- @param self what it was called on: a table with a method of that name
+-- @tparam[opt=3] number level whose line the error names, as for `error`
+-- @raise if it is something else
+function M.method(fname, self, level)
+  local object, name = fname:match("^(.*):(.*)$")
+  if type(self) == "table" and type(self[name]) == "function" then return end
+  error(("%s: call it with a colon: %s(...), not %s.%s(...)"):format(fname, fname, object, name),
+    level or 3)
+end
+
+local function checked(fname, name, value, expected, level)
+  local ok, reason = M.matches(value, expected)
+  if not ok then error(("%s: option '%s': %s"):format(fname, name, reason), level) end
+  if type(expected) ~= "table" or not expected.fields then return value end
+  local copy = M.check(("%s: %s"):format(fname, name), value, expected.fields, level + 1)
+  return copy
+end
+
 --- Check a table of options.
 -- @tparam string fname the function as users know it, for the message
 -- @tparam ?table opts nil is an empty table
--- @tparam table spec expected type (or list of legal strings) by option name
+-- @tparam table spec what @{matches} expects, by option name
 -- @tparam[opt=3] number level whose line the error names: 3 is the caller of the caller
--- @treturn table a copy of `opts`, one level deep
+-- @tparam[opt="option"] string what they are called in messages
+-- @treturn table a copy of `opts`, one level deep, and of the tables in it that have `fields`
 -- @raise on an unknown option (the nearest name is offered) or a wrong value
-function M.check(fname, opts, spec, level)
+function M.check(fname, opts, spec, level, what)
   level = level or 3
   local copy = {}
   if opts == nil then return copy end
@@ -155,12 +229,21 @@ function M.check(fname, opts, spec, level)
     error(("%s: options: expected a table, got %s"):format(fname, show(opts)), level)
   end
   for name, value in pairs(opts) do
-    if not spec[name] then error(fname .. ": " .. M.unknown("option", name, spec), level) end
-    local ok, reason = M.matches(value, spec[name])
-    if not ok then error(("%s: option '%s': %s"):format(fname, name, reason), level) end
-    copy[name] = value
+    if not spec[name] then
+      error(("%s: %s"):format(fname, M.unknown(what or "option", name, spec)), level)
+    end
+    copy[name] = checked(fname, name, value, spec[name], level + 1)
   end
   return copy
+end
+
+local ON = { ["1"] = true, ["true"] = true, yes = true, on = true }
+
+--- Whether a switch in the environment is on: "1", "true", "yes" or "on".
+-- @tparam ?string value
+-- @treturn boolean
+function M.is_on(value)
+  return ON[(value or ""):lower()] == true
 end
 
 return M

@@ -66,7 +66,7 @@ local function failure(argv, message, errno, fault)
   local hint = HINTS[errno or ""]
   if kind == "sandbox_failed" then
     hint = isolation.hint(message)
-  elseif message:find("^memfd_create") then
+  elseif message:find("^memfd_create") or message:find("^open the supervisor") then
     hint = "set vm.memfd_noexec to 0 or 1, or install noether, so that it finds its supervisor"
   end
   return errors.new{

@@ -108,7 +108,7 @@ describe("fields", function()
     for _, change in ipairs{
       { privileged = true }, { network = "all" }, { processes = "yes" }, { ro_binds = "x" },
       { rw_binds = { { source = "/usr" } } }, { links = { { target = "/x" } } },
-      { work_dir = "work" }, { backend = "docker" },
+      { backend = "docker" },
       { ro_binds = { { source = "/usr", target = "/usr", options = "rw" } } },
     } do
       local description = isolation.system()

@@ -18,6 +18,7 @@
 
 #include "core/error.h"
 #include "core/fd.h"
+#include "core/launch.h"
 
 #ifndef NOE_JAIL_PATH
 #define NOE_JAIL_PATH NULL
@@ -674,6 +675,24 @@ static int process_reap(lua_State *L)
     return 0;
 }
 
+/* core.pretend{ landlock =, memory_programs =, cgroups = }: for tests, as if
+ * the kernel had less than it has; what is not named is there. */
+static int process_pretend(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    struct noe_pretence pretence = {
+        .landlock = (uint32_t)number_field(L, 1, "landlock", UINT32_MAX),
+        .no_memory_programs = !flag_field(L, 1, "memory_programs", true),
+        .no_cgroups = !flag_field(L, 1, "cgroups", true)};
+    int failed = noeL_pushlauncher(L);
+    if (failed)
+        return failed;
+    struct launcher *launcher = lua_touserdata(L, -1);
+    noe_launcher_pretend(launcher->launcher, &pretence);
+    return 0;
+}
+
 /* core.jail_image() -> the supervisor's program, as a string */
 static int process_jail_image(lua_State *L)
 {
@@ -694,6 +713,7 @@ void noeL_open_process(lua_State *L)
         {"signal_number", process_signal_number},
         {"reap", process_reap},
         {"jail_image", process_jail_image},
+        {"pretend", process_pretend},
         {NULL, NULL}};
     static const luaL_Reg methods[] = {{"step", process_step},
                                        {"wait", process_wait},

@@ -204,13 +204,15 @@ static ssize_t read_full(int fd, char *data, size_t len)
 }
 
 /* Reads to the end into *data, a block of *len bytes and one more. The size
- * that stat gave is only where to begin: /proc says 0, and a log grows. */
+ * that stat gave is only where to begin: a log grows, and /proc says 0 and
+ * gives some of its files in one read or not at all. */
 static int read_growing(int fd, size_t size, size_t max, char **data,
                         size_t *len)
 {
     char *block = NULL;
     size_t used = 0;
-    size_t room = size < max ? size + 1 : max;
+    size_t least = size < 4096 ? 4096 : size + 1;
+    size_t room = least < max ? least : max;
 
     for (;;) {
         char *bigger = realloc(block, room + 1);

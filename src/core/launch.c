@@ -40,6 +40,7 @@ struct noe_launcher {
     struct noe_filter filters[POLICIES];
     struct noe_cgroups cgroups;
     bool looked_for_cgroups;
+    struct noe_pretence pretence;
     struct noe_child *unreaped;
     size_t unreaped_count;
     size_t unreaped_capacity;
@@ -121,7 +122,9 @@ static int need_image(struct noe_launcher *launcher, struct noe_error *err)
 {
     if (launcher->image >= 0)
         return 0;
-    launcher->image = image_in_memory();
+    errno = EACCES;
+    if (!launcher->pretence.no_memory_programs)
+        launcher->image = image_in_memory();
     if (launcher->image >= 0)
         return 0;
     if (launcher->jail_path == NULL || errno == EMFILE || errno == ENFILE)
@@ -147,6 +150,7 @@ int noe_launcher_open(struct noe_launcher **launcher, const char *jail_path,
         return noe_error_set(err, NOE_FAULT_SYSTEM, ENOMEM, "open a launcher",
                              "%s", "");
     made->image = -1;
+    made->pretence.landlock = UINT32_MAX;
     *launcher = made;
     return 0;
 }
@@ -170,9 +174,24 @@ noe_launcher_filter(struct noe_launcher *launcher,
     return filter;
 }
 
+void noe_launcher_pretend(struct noe_launcher *launcher,
+                          const struct noe_pretence *pretence)
+{
+    launcher->pretence = *pretence;
+    launcher->looked_for_cgroups = false;
+    noe_cgroups_free(&launcher->cgroups);
+    noe_fd_close(&launcher->image);
+}
+
+const struct noe_pretence *
+noe_launcher_pretence(const struct noe_launcher *launcher)
+{
+    return &launcher->pretence;
+}
+
 const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher)
 {
-    if (!launcher->looked_for_cgroups)
+    if (!launcher->looked_for_cgroups && !launcher->pretence.no_cgroups)
         noe_cgroups_find(&launcher->cgroups);
     launcher->looked_for_cgroups = true;
     return &launcher->cgroups;

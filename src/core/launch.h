@@ -36,6 +36,19 @@ noe_launcher_filter(struct noe_launcher *launcher,
                     const struct noe_seccomp_policy *policy,
                     struct noe_error *err);
 
+/* What a kernel could lack, for tests: as if it had less than it has. */
+struct noe_pretence {
+    uint32_t landlock; /* the highest version there is */
+    bool no_memory_programs;
+    bool no_cgroups;
+};
+
+void noe_launcher_pretend(struct noe_launcher *launcher,
+                          const struct noe_pretence *pretence);
+
+const struct noe_pretence *
+noe_launcher_pretence(const struct noe_launcher *launcher);
+
 /* Where a control group can be made for a run; looked for once. */
 const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher);
 

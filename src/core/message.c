@@ -228,6 +228,7 @@ static int collect(struct parts *parts, const struct noe_message *message,
     if (message->deadline_us == INT64_MAX)
         start->deadline_us = NOE_JAIL_NO_LIMIT;
     add_limits(start, options->limits);
+    start->max_landlock = noe_launcher_pretence(launcher)->landlock;
     add_directories(parts, options);
     if (wants_cgroup(options->limits))
         add_cgroups(parts, noe_launcher_cgroups(launcher));

@@ -34,11 +34,13 @@ int confine_privileges(void)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-int landlock_version(void)
+int landlock_version(const struct jail *jail)
 {
     long version =
         syscall(SYS_landlock_create_ruleset, NULL, 0, NOE_LANDLOCK_VERSION);
 
+    if (version > (long)jail->start.max_landlock)
+        version = (long)jail->start.max_landlock;
     return version > 0 ? (int)version : 0;
 }
 
@@ -60,11 +62,15 @@ enum {
     LOOK = NOE_LANDLOCK_EXECUTE | NOE_LANDLOCK_READ_FILE | NOE_LANDLOCK_READ_DIR
 };
 
-static int allow(int ruleset, const char *path, uint64_t rights)
+/* As `resolve` says, of openat2. */
+static int allow(int ruleset, const char *path, uint64_t rights,
+                 uint64_t resolve)
 {
     struct noe_landlock_path rule = {.allowed_access = rights};
+    struct noe_open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = resolve};
 
-    rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
+    rule.parent_fd =
+        (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
     if (rule.parent_fd < 0)
         return -1;
     long status = syscall(SYS_landlock_add_rule, ruleset,
@@ -82,13 +88,14 @@ static uint64_t rights_on_file(uint64_t rights)
 }
 
 /* A directory, or a file. */
-static int allow_either(int ruleset, const char *path, uint64_t rights)
+static int allow_either(int ruleset, const char *path, uint64_t rights,
+                        uint64_t resolve)
 {
-    if (allow(ruleset, path, rights) == 0)
+    if (allow(ruleset, path, rights, resolve) == 0)
         return 0;
     if (errno != EINVAL)
         return -1;
-    return allow(ruleset, path, rights_on_file(rights));
+    return allow(ruleset, path, rights_on_file(rights), resolve);
 }
 
 static int allow_devices(int ruleset, uint64_t rights)
@@ -97,7 +104,7 @@ static int allow_devices(int ruleset, uint64_t rights)
                                         "/dev/random", "/dev/urandom"};
 
     for (size_t i = 0; i < sizeof(nodes) / sizeof(*nodes); i++)
-        if (allow(ruleset, nodes[i], rights_on_file(rights)) != 0)
+        if (allow(ruleset, nodes[i], rights_on_file(rights), 0) != 0)
             return -1;
     return 0;
 }
@@ -107,14 +114,15 @@ static int allow_inside(const struct jail *jail, int ruleset, uint64_t rights)
 {
     static const char *const own[] = {"/work", "/tmp", "/dev/shm"};
 
-    if (allow(ruleset, "/", LOOK) != 0)
+    if (allow(ruleset, "/", LOOK, 0) != 0)
         return -1;
     for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
-        if (allow(ruleset, own[i], rights) != 0)
+        if (allow(ruleset, own[i], rights, 0) != 0)
             return -1;
     for (uint32_t i = 0; i < jail->start.bind_count; i++) {
         const struct jail_bind *bind = &jail->binds[i];
-        if (bind->writable && allow_either(ruleset, bind->target, rights) != 0)
+        if (bind->writable &&
+            allow_either(ruleset, bind->target, rights, 0) != 0)
             return -1;
     }
     return 0;
@@ -130,14 +138,16 @@ static int allow_named(const struct jail *jail, int ruleset, uint64_t rights)
 
     for (uint32_t i = 0; i < jail->start.bind_count; i++) {
         const struct jail_bind *bind = &jail->binds[i];
-        if (allow_either(ruleset, bind->source,
-                         bind->writable ? rights : LOOK) != 0)
+        /* The core has followed the links in it and judged where they lead:
+         * what somebody puts there since is refused. */
+        if (allow_either(ruleset, bind->source, bind->writable ? rights : LOOK,
+                         NOE_RESOLVE_NO_SYMLINKS) != 0)
             return -1;
     }
     for (size_t i = 0; i < sizeof(machine) / sizeof(*machine); i++)
-        if (allow_either(ruleset, machine[i], LOOK) != 0 && errno != ENOENT)
+        if (allow_either(ruleset, machine[i], LOOK, 0) != 0 && errno != ENOENT)
             return -1;
-    return jail->own == NULL ? 0 : allow(ruleset, jail->own, rights);
+    return jail->own == NULL ? 0 : allow(ruleset, jail->own, rights, 0);
 }
 
 static int allow_files(const struct jail *jail, int ruleset, uint64_t rights)
@@ -154,7 +164,7 @@ static int allow_files(const struct jail *jail, int ruleset, uint64_t rights)
  * sockets to anybody outside. */
 const char *confine_files(const struct jail *jail)
 {
-    int version = landlock_version();
+    int version = landlock_version(jail);
     uint64_t rights = file_rights(version);
     struct noe_landlock_ruleset wanted = {.handled_access_fs = rights};
     size_t size = sizeof(wanted.handled_access_fs);

@@ -133,7 +133,7 @@ int init(struct jail *jail)
     self.program = start(&self, jail, &event);
     jail_step_done(jail, NOE_JAIL_STEP_COUNT - 1);
     memcpy(event.step_us, jail->step_us, sizeof(event.step_us));
-    event.landlock = (uint32_t)landlock_version();
+    event.landlock = (uint32_t)landlock_version(jail);
     jail_send(NOE_JAIL_CONTROL_FD, &event);
     if (self.program < 0)
         return 1;

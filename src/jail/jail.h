@@ -80,8 +80,8 @@ unsigned listener_answer(int *listener);
 /* Gives up all capabilities, and the ways to get any. 0, or -1 with errno. */
 int confine_privileges(void);
 
-/* The Landlock version of this kernel; 0: none. */
-int landlock_version(void);
+/* The Landlock version to use; 0: none. */
+int landlock_version(const struct jail *jail);
 
 /* What the program's process does to itself, just before exec. Each returns
  * NULL, or the name of the step that failed. */

@@ -91,14 +91,37 @@ static uint64_t attributes_of(const struct jail_bind *bind)
     return bind->writable ? attributes : attributes | NOE_MOUNT_ATTR_RDONLY;
 }
 
+/* "PATH (owner 0, mode 0700)": why the program's id cannot use it. */
+static const char *with_owner(const struct jail_bind *bind)
+{
+    static char text[sizeof(((struct noe_jail_event *)0)->path)];
+    char mode[5] = "0000";
+    struct stat st;
+
+    if (errno != EACCES || strlen(bind->source) > sizeof(text) - 48 ||
+        fstat(bind->tree, &st) != 0)
+        return bind->source;
+    for (int digit = 0; digit < 4; digit++)
+        mode[3 - digit] = (char)('0' + (st.st_mode >> (3 * digit) & 7));
+    char *at = noe_text_add(noe_text_add(text, bind->source), " (owner ");
+    at = noe_text_add(noe_text_number(at, st.st_uid), ", mode ");
+    noe_text_add(noe_text_add(at, mode), ")");
+    errno = EACCES;
+    return text;
+}
+
 int open_binds(struct jail *jail, const char **path)
 {
     for (uint32_t i = 0; i < jail->start.bind_count; i++) {
         struct jail_bind *bind = &jail->binds[i];
         *path = bind->source;
         bind->tree = copy_tree(bind->source, attributes_of(bind));
-        if (bind->tree < 0 || idmap_bind(bind) != 0)
+        if (bind->tree < 0)
             return -1;
+        if (idmap_bind(bind) != 0) {
+            *path = with_owner(bind);
+            return -1;
+        }
     }
     return 0;
 }

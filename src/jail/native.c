@@ -155,6 +155,24 @@ static int live_inside(struct jail *jail, const int control[2])
     return init(jail);
 }
 
+/* What no namespace changes: the sysctls are the host's own root's. */
+static bool is_root_of_host(void)
+{
+    struct stat st;
+
+    return stat("/proc/sys", &st) == 0 && st.st_uid == geteuid();
+}
+
+/* Whether we are root and can become another. Root of a user namespace that
+ * maps no other id cannot, and need not: outside it is whoever made the
+ * namespace. */
+static bool must_leave_root(void)
+{
+    if (geteuid() != 0)
+        return is_root_of_host(); /* by another name: that cannot succeed */
+    return setgroups(0, NULL) == 0 || is_root_of_host();
+}
+
 /* Root keeps user id 0 as its real and saved id only, to come back to; the
  * namespace belongs to the effective one. */
 static int leave_root(void)
@@ -195,7 +213,7 @@ pid_t native_start(struct jail *jail, const int control[2],
     const char *path = NULL;
     pid_t pid = -1;
 
-    jail->by_root = geteuid() == 0;
+    jail->by_root = must_leave_root();
     if (jail->by_root && open_binds(jail, &path) != 0) {
         jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "open for bind", path);
     } else if (jail->by_root && leave_root() != 0) {

@@ -64,6 +64,7 @@ struct noe_jail_start {
     int64_t private_files;
     uint64_t password[3]; /* for the one execve that the filter lets pass */
     uint32_t host_network;
+    uint32_t max_landlock;   /* use no higher version, for tests */
     uint32_t reports_denied; /* the filter asks before it refuses */
     uint32_t filter_len;     /* bytes of seccomp filter, a multiple of 8 */
     uint32_t has_cwd;

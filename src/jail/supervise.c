@@ -117,7 +117,7 @@ static pid_t start_here(struct supervisor *s, struct noe_jail_event *event)
 
     if (jail->start.walls != NOE_JAIL_LANDLOCK)
         return program_start(&program, event);
-    event->landlock = (uint32_t)landlock_version();
+    event->landlock = (uint32_t)landlock_version(jail);
     program.in = jail;
     return program_start_reporting(&program, &s->listener, event);
 }
