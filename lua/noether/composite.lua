@@ -19,15 +19,15 @@ local function is_executor(value)
   return true
 end
 
--- A copy of a list without holes: one that could not be made is missed here, and not by the stage
--- that it should have run.
-local function list_of_executors(executors)
+-- An executor that could not be made leaves a hole: better missed now than when it is wanted.
+local function copy_list(executors)
+  options.argument("composite", "executors", executors, "list", 4)
   local own = {}
-  for index = 1, options.length("composite", "executors", executors, 4) do
-    if not is_executor(executors[index]) then
+  for index, executor in ipairs(executors) do
+    if not is_executor(executor) then
       error(("composite: executors[%d]: expected an executor"):format(index), 3)
     end
-    own[index] = executors[index]
+    own[index] = executor
   end
   return own
 end
@@ -41,7 +41,7 @@ function M.new(executors, ...)
   if is_executor(executors) or select("#", ...) > 0 then
     error("composite: executors: expected one list, as in noether.composite{ a, b }", 2)
   end
-  return setmetatable({ executors = list_of_executors(executors) }, metatable)
+  return setmetatable({ executors = copy_list(executors) }, metatable)
 end
 
 local function choose(self, id)

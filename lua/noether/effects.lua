@@ -125,7 +125,10 @@ local ADDS = {
 }
 
 local function check_list(list)
-  if type(list) ~= "table" then return nil, "effects: expected a list, got a " .. type(list) end
+  if type(list) ~= "table" then
+    local meant = EFFECTS[list] == false and (": write { \"%s\" }"):format(list) or ""
+    return nil, ("effects: expected a list, got a %s%s"):format(type(list), meant)
+  end
   local count = 0
   for key in pairs(list) do
     if type(key) ~= "number" then

@@ -59,6 +59,9 @@ function M.run(job, task)
   return job.output
 end
 
+--- Whether there is such a runtime at all: see `setup.check_runtime`.
+M.check_runtime = setup.check_runtime
+
 --- Resolve the runtimes of languages. Runs within a task.
 -- @tparam table executor
 -- @tparam table languages names

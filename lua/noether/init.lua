@@ -114,8 +114,11 @@ end
 -- @treturn ?table error
 -- @treturn ?table info
 -- @raise on an unknown option or a wrong type
-function M.execute(request)
+function M.execute(request, surplus)
   options.argument("execute", "request", request, "table")
+  if surplus ~= nil then
+    error("execute: expected one table: options stand beside language and code", 2)
+  end
   local given = options.check("execute", request, execute_options())
   local fields, call = {}, {}
   for name in pairs(STAGE_FIELDS) do

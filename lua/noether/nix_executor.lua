@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
 --- The names of the original, as constructors over the one executor.
-local errors = require "noether.error"
 local executor = require "noether.executor"
 local options = require "noether.options"
 local sys = require "noether.sys"
@@ -28,26 +27,20 @@ end
 
 --- An executor over a store with the default configuration; see @{from_store_with_config}.
 -- @tparam table store
--- @treturn ?table nil and an error where Nix is not installed
+-- @treturn ?table nil and an error as there
 -- @treturn ?table
 function M.from_store(store)
   return M.from_store_with_config(store, {})
 end
 
---- An executor over a store that runs stages with Nix's interpreters.
+--- An executor over a store that runs stages with Nix's interpreters. This version has no runtime
+-- that does, so that every caller falls back to another executor.
 -- @tparam table store
 -- @tparam table config `timeout_secs`, `max_output_bytes`, `max_stderr_bytes`, `isolation`
--- @treturn ?table the executor; or nil and an error (`runtime_unavailable`) where Nix is not
--- installed, so that the caller can fall back to another executor
+-- @treturn ?table the executor; or nil and an error (`runtime_unavailable`)
 -- @treturn ?table
 function M.from_store_with_config(store, config)
   local given = options.check("nix_executor", config, CONFIG)
-  if not M.find_nix() then
-    return nil, errors.new{
-      kind = "runtime_unavailable", message = "nix is not installed",
-      hint = "install Nix, or use noether.executor, which runs the host's own interpreters",
-    }
-  end
   given.store, given.runtime = store, "nix"
   return executor.new(given)
 end

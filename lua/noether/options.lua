@@ -16,16 +16,23 @@ local function is_plain(value)
 end
 
 -- False comes with what was found in place of it, where that says more than the value.
-local function is_list_of_strings(value)
+local function is_list(value)
   if type(value) ~= "table" then return false end
   local count = 0
-  for key, item in pairs(value) do
+  for key in pairs(value) do
     if type(key) ~= "number" then return false, "the name " .. show(key) end
-    if not is_plain(item) then return false, ("%s at [%s]"):format(show(item), key) end
     count = count + 1
   end
   if count ~= #value then return false, "a list with holes" end
   return true
+end
+
+local function is_list_of_strings(value)
+  local ok, found = is_list(value)
+  for index, item in ipairs(ok and value or {}) do
+    if not is_plain(item) then return false, ("%s at [%d]"):format(show(item), index) end
+  end
+  return ok, found
 end
 
 local function is_variable(name)
@@ -72,6 +79,7 @@ local TYPES = {
   boolean = { "a boolean", function(v) return type(v) == "boolean" end },
   table = { "a table", function(v) return type(v) == "table" end },
   ["function"] = { "a function", is_callable },
+  list = { "a list", is_list },
   strings = { "a list of strings without NUL", is_list_of_strings },
   variables = { "a table of strings by variable name, without NUL", is_variables },
   store = { "a store: use noether.store.memory(), noether.store.open(dir), or a table with put, "
@@ -136,10 +144,14 @@ function M.nearest(name, known)
   return akin(name, known)
 end
 
+local function has_fields(expected)
+  return type(expected) == "table" and expected.fields ~= nil
+end
+
 -- "limits = { memory_bytes = ... }" for a name whose place is inside of another.
 local function nested(name, known)
   for outer, expected in pairs(known) do
-    if type(expected) == "table" and expected.fields and expected.fields[name] then
+    if has_fields(expected) and expected.fields[name] then
       return ("%s = { %s = ... }"):format(outer, name)
     end
   end
@@ -166,7 +178,7 @@ end
 -- @treturn ?boolean true, or nil and what was expected and what was given
 -- @treturn ?string
 function M.matches(value, expected)
-  if type(expected) == "table" and expected.fields then expected = "table" end
+  if has_fields(expected) then expected = "table" end
   if type(expected) == "table" then
     for _, word in ipairs(expected) do
       if value == word then return true end
@@ -205,14 +217,6 @@ function M.method(fname, self, level)
     level or 3)
 end
 
-local function checked(fname, name, value, expected, level)
-  local ok, reason = M.matches(value, expected)
-  if not ok then error(("%s: option '%s': %s"):format(fname, name, reason), level) end
-  if type(expected) ~= "table" or not expected.fields then return value end
-  local copy = M.check(("%s: %s"):format(fname, name), value, expected.fields, level + 1)
-  return copy
-end
-
 --- Check a table of options.
 -- @tparam string fname the function as users know it, for the message
 -- @tparam ?table opts nil is an empty table
@@ -222,17 +226,21 @@ end
 -- @treturn table a copy of `opts`, one level deep, and of the tables in it that have `fields`
 -- @raise on an unknown option (the nearest name is offered) or a wrong value
 function M.check(fname, opts, spec, level, what)
-  level = level or 3
+  level, what = level or 3, what or "option"
   local copy = {}
   if opts == nil then return copy end
   if type(opts) ~= "table" then
     error(("%s: options: expected a table, got %s"):format(fname, show(opts)), level)
   end
   for name, value in pairs(opts) do
-    if not spec[name] then
-      error(("%s: %s"):format(fname, M.unknown(what or "option", name, spec)), level)
+    local expected = spec[name]
+    if not expected then error(("%s: %s"):format(fname, M.unknown(what, name, spec)), level) end
+    local ok, reason = M.matches(value, expected)
+    if not ok then error(("%s: %s '%s': %s"):format(fname, what, name, reason), level) end
+    if has_fields(expected) then
+      value = M.check(("%s: %s"):format(fname, name), value, expected.fields, level + 1)
     end
-    copy[name] = checked(fname, name, value, spec[name], level + 1)
+    copy[name] = value
   end
   return copy
 end

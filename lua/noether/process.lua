@@ -15,10 +15,16 @@ local M = {}
 local Process = {}
 local metatable = { __name = "noether.process", __index = Process }
 
+--- What a tree of processes may use, by name.
+M.LIMITS = {
+  memory_bytes = "bytes", cpu_secs = "seconds", processes = "count", open_files = "count",
+  file_bytes = "bytes", private_bytes = "bytes", private_files = "count",
+}
+
 local LAUNCH_OPTIONS = {
   env = "variables", cwd = "path", stdin = "text", timeout_secs = "seconds",
   max_output_bytes = "bytes", max_stderr_bytes = "bytes", supervise = "boolean",
-  sandbox = "table", limits = "table", poller = "any",
+  sandbox = "table", limits = { fields = M.LIMITS }, poller = "any",
 }
 
 --- Every option of @{run} and @{spawn}.
@@ -26,13 +32,7 @@ M.RUN_OPTIONS = {
   env = "variables", clear_env = "boolean", cwd = "path", stdin = "text",
   timeout_secs = "seconds", max_output_bytes = "bytes", max_stderr_bytes = "bytes",
   supervise = "boolean", isolation = isolation.NAMES, require_isolation = "boolean",
-  sandbox = "table", limits = "table",
-}
-
---- What a tree of processes may use, by name.
-M.LIMITS = {
-  memory_bytes = "bytes", cpu_secs = "seconds", processes = "count", open_files = "count",
-  file_bytes = "bytes", private_bytes = "bytes", private_files = "count",
+  sandbox = "table", limits = { fields = M.LIMITS },
 }
 
 -- Variables of the host that a program in a sandbox gets too.
@@ -61,9 +61,9 @@ local HINTS = {
   E2BIG = "arguments and environment are too long together; pass data on standard input",
 }
 
-local function failure(argv, message, errno, fault)
+local function failure(argv, message, errno, fault, hint)
   local kind = KINDS[fault] or "spawn_failed"
-  local hint = HINTS[errno or ""]
+  hint = hint or HINTS[errno or ""]
   if kind == "sandbox_failed" then
     hint = isolation.hint(message)
   elseif message:find("^memfd_create") or message:find("^open the supervisor") then
@@ -283,11 +283,18 @@ end
 
 metatable.__close = Process.close -- and a lost one is closed by the collector of its handle
 
-local function program_path(name, env)
-  if not name:find("/", 1, true) then
-    return sys.find_program(name, env.PATH or DEFAULT_PATH)
+-- The absolute path of what argv names; or nil and an error.
+local function program_path(argv, env)
+  local name = argv[1]
+  if name:sub(1, 1) == "/" then return name end
+  if name:find("/", 1, true) then
+    local path, message, errno = sys.realpath(name)
+    return path, not path and failure(argv, message, errno, "spawn") or nil
   end
-  return name:sub(1, 1) == "/" and name or sys.realpath(name)
+  local search_path = env.PATH or DEFAULT_PATH
+  local path = sys.find_program(name, search_path)
+  return path, not path and failure(argv, "no such program on PATH", "ENOENT", "spawn",
+    "looked in " .. search_path) or nil
 end
 
 local function is_kept(name)
@@ -315,25 +322,37 @@ local function environment(given, sandboxed)
 end
 
 local function sandbox_for(given)
+  local environ = core.environ()
   local chosen, err = isolation.choose(given.isolation or "auto", M.launch, {
-    require = given.require_isolation, path = core.environ().PATH,
+    require = given.require_isolation or options.is_on(environ.NOETHER_REQUIRE_ISOLATION),
+    path = environ.PATH,
   })
   if not chosen then return nil, err end
   return isolation.apply(chosen, given.sandbox or isolation.system())
 end
 
+-- What would be without effect in a sandbox is refused, whichever backend there is.
+local function check_sandboxed(fname, given, level)
+  if given.isolation == "none" then return end
+  if given.cwd then
+    error(fname .. ": option 'cwd': it works only with isolation = \"none\"; in a sandbox it is "
+      .. "sandbox.work_dir", level)
+  elseif given.supervise == false then
+    error(fname .. ": option 'supervise': false works only with isolation = \"none\"", level)
+  end
+end
+
 local function start(fname, argv, opts)
   check_argv(fname, argv, 4)
   local given = options.check(fname, opts, M.RUN_OPTIONS, 4)
+  check_sandboxed(fname, given, 4)
   local sandbox, err = sandbox_for(given)
   if not sandbox then return nil, err end
   local sandboxed = sandbox.backend ~= "none"
   local env = environment(given, sandboxed)
-  local path = program_path(argv[1], env)
-  if not path then
-    return nil, failure(argv, "no such program on PATH", "ENOENT", "spawn")
-  end
-  local absolute = { path }
+  local absolute = {}
+  absolute[1], err = program_path(argv, env)
+  if not absolute[1] then return nil, err end
   for i = 2, #argv do
     absolute[i] = argv[i]
   end
@@ -383,6 +402,10 @@ function M.run(argv, opts)
   return result, err
 end
 
+local function is_handle(value)
+  return type(value) == "table" and type(value.step) == "function"
+end
+
 local function first_over(list)
   for i, item in ipairs(list) do
     if item:step() then return i end
@@ -407,9 +430,17 @@ end
 -- @treturn ?number the position in `list` of one that is over; or nil and an error (`pending`)
 -- @treturn ?table
 function M.wait_any(list, secs)
-  options.argument("wait_any", "list", list, "table")
+  if is_handle(list) then
+    error("wait_any: list: expected a list, as in wait_any({ a, b }, secs)", 2)
+  end
+  options.argument("wait_any", "list", list, "list")
   if secs ~= nil then options.argument("wait_any", "secs", secs, "duration") end
   if #list == 0 then error("wait_any: list: there is nothing to wait for", 2) end
+  for i, item in ipairs(list) do
+    if not is_handle(item) then
+      error(("wait_any: list[%d]: expected a process or a task"):format(i), 2)
+    end
+  end
   local deadline = secs and core.clock() + secs
   while true do
     local over = first_over(list)

@@ -50,6 +50,22 @@ local function check_name(name)
   return true
 end
 
+-- What newcomers forget, in words of their own.
+local function check_fields(fname, fields, level)
+  options.argument(fname, "stage", fields, "table", level + 1)
+  if fields[1] ~= nil then
+    error(fname .. ": unknown field '1' (a stage has named fields: language, code, effects, name)",
+      level)
+  end
+  local given = options.check(fname, fields, STAGE_FIELDS, level + 1, "field")
+  if given.language == nil then
+    error(fname .. ": the stage's language is missing, as in language = \"python\"", level)
+  elseif given.code == nil then
+    error(fname .. ": the stage's code is missing: the text that defines execute", level)
+  end
+  return given
+end
+
 -- The text that the id is the hash of, which is also what a file of the store must agree with.
 local function identity(stage)
   return json.canonical{
@@ -66,11 +82,7 @@ end
 -- @treturn ?table
 -- @raise on an unknown field or a wrong type
 function M.stage(fname, fields, level)
-  level = (level or 3) + 1
-  options.argument(fname, "stage", fields, "table", level)
-  local given = options.check(fname, fields, STAGE_FIELDS, level)
-  options.argument(fname, "stage.language", given.language, "string", level)
-  options.argument(fname, "stage.code", given.code, "text", level)
+  local given = check_fields(fname, fields, (level or 3) + 1)
   local ok, err = check_name(given.name)
   if not ok then return nil, err end
   local parsed, reason = effects.parse(given.effects)
@@ -132,6 +144,7 @@ function M.memory()
 end
 
 function Memory:put(fields)
+  options.method("store:put", self)
   local stage, err = M.stage("store:put", fields)
   if not stage then return nil, err end
   local old = self.stages[stage.id]
@@ -149,6 +162,7 @@ function Memory:point(name, stage)
 end
 
 function Memory:get(id_or_name)
+  options.method("store:get", self)
   options.argument("store:get", "id or name", id_or_name, "text")
   local stage = self.stages[id_or_name] or self.stages[self.aliases[id_or_name]]
   if not stage then return not_found(id_or_name) end
@@ -156,6 +170,7 @@ function Memory:get(id_or_name)
 end
 
 function Memory:list()
+  options.method("store:list", self)
   local list = {}
   for _, stage in pairs(self.stages) do
     list[#list + 1] = summary(stage)
@@ -165,6 +180,7 @@ function Memory:list()
 end
 
 function Memory:remove(id_or_name)
+  options.method("store:remove", self)
   options.argument("store:remove", "id or name", id_or_name, "text")
   local id = self.aliases[id_or_name] or id_or_name
   if not self.stages[id] then return not_found(id_or_name) end
@@ -295,6 +311,7 @@ function Directory:read_stage(id)
 end
 
 function Directory:put(fields)
+  options.method("store:put", self)
   local stage, err = M.stage("store:put", fields)
   if not stage then return nil, err end
   local old = self:read_stage(stage.id)
@@ -324,6 +341,7 @@ function Directory:find(id_or_name)
 end
 
 function Directory:get(id_or_name)
+  options.method("store:get", self)
   options.argument("store:get", "id or name", id_or_name, "text")
   local id, err = self:find(id_or_name)
   if not id then return nil, err end
@@ -334,6 +352,7 @@ function Directory:get(id_or_name)
 end
 
 function Directory:list()
+  options.method("store:list", self)
   local names, message, errno = sys.list(self.dir)
   if not names then return failed(self.dir, message, errno) end
   local list = {}
@@ -369,6 +388,7 @@ function Directory:remove_aliases(id)
 end
 
 function Directory:remove(id_or_name)
+  options.method("store:remove", self)
   options.argument("store:remove", "id or name", id_or_name, "text")
   local id, err = self:find(id_or_name)
   if not id then return nil, err end

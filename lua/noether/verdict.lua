@@ -70,11 +70,11 @@ local function names_of(effects, isolation)
   return names
 end
 
-local function classify(result, policies, effects)
+local function classify(result, policies, stage)
   local ok, kind, message, hint, effect = policies:call("errors", "classify", {
     source = "stage", stderr = result.stderr, exit_code = result.exit_code,
     signal = result.signal, reason = result.reason, answer = error_answer(result.stdout),
-    effects = names_of(effects, result.isolation),
+    effects = names_of(stage.effects, result.isolation), code = stage.code,
     denied = result.denied_processes and { "Process" } or nil,
   })
   if not ok then return kind end
@@ -83,6 +83,14 @@ end
 
 local function excerpt(output)
   return errors.clean(text.trim(output), MAX_EXCERPT_BYTES)
+end
+
+local JSON_WORDS = { ["true"] = true, ["false"] = true, null = true }
+
+-- Whether an answer never was JSON, as where a shell has printed a word.
+local function is_plain_text(output)
+  local first, word = output:match("^%s*(%S)(%a*)")
+  return not first:find('[%[{"%d-]') and not JSON_WORDS[first .. word]
 end
 
 local function invalid_output(result, reason)
@@ -96,7 +104,8 @@ local function invalid_output(result, reason)
     kind = "output_invalid",
     message = ("the stage's output is not one JSON value: %s (got: %s)"):format(
       reason, excerpt(result.stdout)),
-    hint = "the answer must be all that reaches stdout",
+    hint = is_plain_text(result.stdout) and "print JSON: a string needs its quotes"
+      or "the answer must be all that reaches stdout",
   }
 end
 
@@ -118,17 +127,17 @@ end
 -- @tparam table limits the resource limits that held
 -- @tparam table policies
 -- @tparam string mode "value" (decode the answer) or "json" (check it and leave it text)
--- @tparam table effects parsed, as the stage declares them
+-- @tparam table stage `effects` (parsed, as it declares them) and `code`
 -- @return the answer; or nil and an error, whose `result` is the result
 -- @treturn ?table
-function M.judge(result, call, limits, policies, mode, effects)
+function M.judge(result, call, limits, policies, mode, stage)
   local output, err
   if BY_REASON[result.reason] then
     err = BY_REASON[result.reason](call, limits)
   elseif result.reason == "exit" and result.exit_code == 0 then
     output, err = answer(result, mode)
   else
-    err = classify(result, policies, effects)
+    err = classify(result, policies, stage)
   end
   if err then err.result = result end
   return output, err

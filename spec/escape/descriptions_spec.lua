@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
---- Descriptions that lead astray: what a policy, or somebody who changes the files in between, could
+--- Descriptions that lead astray: what a policy, or somebody who changes files in between, could
 -- make a sandbox bind. Refused before anything runs, and nothing of the host is changed.
 local helper = require "spec.helper"
 local cage = require "spec.escape.cage"
@@ -65,14 +65,12 @@ cage.each("a path", function(backend)
   end)
 
   it("that is a link to the kernel's files or to the root is refused", function()
-    for _, target in ipairs{ "/", "/proc", "/proc/self", "/sys", "/dev", "/dev/shm", "../../../.." } do
-      local link = dir .. "/link"
+    local link = dir .. "/link"
+    for _, target in ipairs{ "/", "/proc", "/proc/self", "/sys", "/dev", "/dev/shm" } do
       assert.equal(0, select(2, helper.shell(("ln -sfn %s %s"):format(target, link))))
-      if target:sub(1, 1) == "/" then
-        for _, kind in ipairs(KINDS) do
-          local err = refusal(backend, with(kind, link))
-          assert.is_truthy(err, target)
-        end
+      for _, kind in ipairs(KINDS) do
+        local err = refusal(backend, with(kind, link))
+        assert.equal("policy_error", err and err.kind, target)
       end
     end
   end)

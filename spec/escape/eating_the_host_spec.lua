@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
---- Eating the host: processes, memory, files, processor. Every bomb counts, and stops by itself long
--- before it would hurt where nothing else stops it.
+--- Eating the host: processes, memory, files, processor. Every bomb counts, and stops by itself
+-- long before it would hurt where nothing else stops it.
 local helper = require "spec.helper"
 local cage = require "spec.escape.cage"
 local sys = require "noether.sys"
@@ -86,8 +86,8 @@ cage.each("memory beyond the limit", function(backend)
     proc:close()
     local _, survivors = result.stdout:gsub("attempted nap=700: done", "")
     assert.is_true(survivors < 3, result.stdout)
-    -- The kernel ends those processes of a cgroup that it takes for the largest; if the program gets
-    -- along without them it has succeeded.
+    -- The kernel ends those processes of a cgroup that it takes for the largest; if the program
+    -- gets along without them it has succeeded.
     if not enforces({ result = result }, "memory_cgroup") then
       assert.equal("memory_limit", result.reason)
     end

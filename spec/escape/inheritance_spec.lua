@@ -87,7 +87,8 @@ cage.each("the environment of the host", function(backend)
       PYTHONSTARTUP = evil, PYTHONHOME = "", NODE_OPTIONS = "", NODE_PATH = dir, BASH_ENV = evil,
       ENV = evil, LUA_PATH = "", PERL5LIB = dir, SECRET_TOKEN = "secret", AWS_SECRET = "secret",
       SSH_AUTH_SOCK = dir .. "/agent", GCONV_PATH = dir, LOCPATH = dir, TERMINFO = dir,
-      MALLOC_TRACE = dir .. "/trace", GLIBC_TUNABLES = "", IFS = "x", ["BASH_FUNC_ls%%"] = "() { :; }",
+      MALLOC_TRACE = dir .. "/trace", GLIBC_TUNABLES = "", IFS = "x",
+      ["BASH_FUNC_ls%%"] = "() { :; }",
     })
     local kept = {}
     for line in assert(report:value "variable", report.result.stderr):gmatch "[^\n]+" do

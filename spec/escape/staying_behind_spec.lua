@@ -72,7 +72,9 @@ cage.each("data", function(backend)
       leave = cage.concat(leave, cage.concat(objects(1), { "abstract_listen=" .. name }))
     end
     local find = cage.concat(cage.each_of("read", private(backend)), objects(0))
-    find = cage.concat(find, { "mqueue=0", "mqueue=1", "abstract=" .. name, "call=keyctl", "call=add_key" })
+    find = cage.concat(find, {
+      "mqueue=0", "mqueue=1", "abstract=" .. name, "call=keyctl", "call=add_key",
+    })
     local before = helper.read "/proc/sysvipc/shm" .. helper.read "/proc/sysvipc/msg"
     cage.run(backend, leave):done(leave)
     cage.run(backend, find):refused(find)

@@ -148,6 +148,8 @@ describe("a host", function()
     else
       command = "prlimit --nproc=1 " .. command
     end
+    -- A sanitizer's search for leaks needs a thread, which cannot be had here.
+    command = "ASAN_OPTIONS=detect_leaks=0 " .. command
     prints("spawn_failed\tEAGAIN\nspawn_failed\tEAGAIN\n", command)
   end)
 
@@ -165,11 +167,13 @@ describe("a host", function()
     end
   end)
 
-  it("that runs out of memory for the output says output_limit and lives", function()
-    prints("output_limit\n65536\n", "ulimit -v 400000; " .. host([[
-      local r = run({ "/usr/bin/yes" }, { isolation = "none", max_output_bytes = math.huge,
-        timeout_secs = 20 })
-      print(r.reason)
-      print(#r.stdout)]]))
-  end)
+  if not helper.sanitized then -- whose shadow is larger than any such limit
+    it("that runs out of memory for the output says output_limit and lives", function()
+      prints("output_limit\n65536\n", "ulimit -v 400000; " .. host([[
+        local r = run({ "/usr/bin/yes" }, { isolation = "none", max_output_bytes = math.huge,
+          timeout_secs = 20 })
+        print(r.reason)
+        print(#r.stdout)]]))
+    end)
+  end
 end)

@@ -376,7 +376,9 @@ uint32_t noe_sandbox_enforced(const struct noe_sandbox *sandbox,
         bits |= NOE_ENFORCED_NET_NS;
     if (!sandbox->processes)
         bits |= NOE_ENFORCED_NO_PROCESS;
-    if (limits != NULL && limits->private_bytes != NOE_UNLIMITED)
+    /* bubblewrap limits the bytes of a private directory, not the files. */
+    if (limits != NULL && limits->private_bytes != NOE_UNLIMITED &&
+        (native || limits->private_files == NOE_UNLIMITED))
         bits |= NOE_ENFORCED_TMPFS_LIMITS;
     /* bubblewrap started by root stays user 0 of the host, against whom the
      * kernel does not hold a number of processes. */

@@ -81,10 +81,13 @@ static void drop_group(char *group)
     group[0] = '\0';
 }
 
-/* "0" is whoever writes it. */
-static int enter(const char *group)
+/* "0" is whoever writes it. In version 1 by the list of threads: we have but one,
+ * and to move one thread the kernel need not wait for all other processors. */
+static int enter(const struct jail *jail, const char *group)
 {
-    return write_in(group, "cgroup.procs", "0");
+    bool threads = jail->start.cgroup_version == 1;
+
+    return write_in(group, threads ? "tasks" : "cgroup.procs", "0");
 }
 
 static int limit_memory(const struct jail *jail, const char *group)
@@ -93,6 +96,7 @@ static int limit_memory(const struct jail *jail, const char *group)
 
     if (jail->start.cgroup_version == 2) {
         (void)write_in(group, "memory.swap.max", "0");
+        (void)write_in(group, "memory.oom.group", "1");
         return write_number(group, "memory.max", bytes);
     }
     if (write_number(group, "memory.limit_in_bytes", bytes) != 0)
@@ -106,7 +110,7 @@ static void enter_memory(struct jail *jail)
     if (jail->start.limits.memory_bytes == NOE_JAIL_NO_LIMIT ||
         make_group(memory_group, jail->memory_parent) != 0)
         return;
-    if (limit_memory(jail, memory_group) != 0 || enter(memory_group) != 0)
+    if (limit_memory(jail, memory_group) != 0 || enter(jail, memory_group) != 0)
         drop_group(memory_group);
 }
 
@@ -123,7 +127,7 @@ static void enter_pids(struct jail *jail)
     else if (make_group(pids_group, jail->pids_parent) != 0)
         return;
     if (write_number(pids_group, "pids.max", count + OUR_OWN) == 0 &&
-        (shared || enter(pids_group) == 0))
+        (shared || enter(jail, pids_group) == 0))
         return;
     if (shared)
         pids_group[0] = '\0';
@@ -166,9 +170,9 @@ void cgroup_leave(const struct jail *jail)
     const char *home = jail->cgroup_home;
 
     if (memory_group[0] != '\0')
-        (void)enter(home != NULL ? home : jail->memory_parent);
+        (void)enter(jail, home != NULL ? home : jail->memory_parent);
     if (pids_group[0] != '\0' && strcmp(pids_group, memory_group) != 0) {
-        (void)enter(home != NULL ? home : jail->pids_parent);
+        (void)enter(jail, home != NULL ? home : jail->pids_parent);
         drop_group(pids_group);
     }
     drop_group(memory_group);

@@ -261,10 +261,10 @@ static bool samples_cpu(const struct supervisor *s)
 
 static bool samples(const struct supervisor *s)
 {
-    return samples_memory(s) || samples_cpu(s);
+    return samples_memory(s) || samples_cpu(s) || s->end.memory_cgroup;
 }
 
-static void check_limits(struct supervisor *s)
+static void check_tree(struct supervisor *s)
 {
     const struct noe_jail_limits *limits = &s->jail->start.limits;
     struct tree_usage usage;
@@ -276,6 +276,15 @@ static void check_limits(struct supervisor *s)
         end_for(s, NOE_JAIL_CAUSE_MEMORY);
     if (samples_cpu(s) && usage.cpu_us + reaped_cpu_us() >= limits->cpu_us)
         end_for(s, NOE_JAIL_CAUSE_CPU);
+}
+
+/* A group that is out of memory loses one process; the limit is for the tree. */
+static void check_limits(struct supervisor *s)
+{
+    if (cgroup_memory_was_short(s->jail))
+        end_for(s, NOE_JAIL_CAUSE_MEMORY);
+    if (samples_memory(s) || samples_cpu(s))
+        check_tree(s);
 }
 
 static void check_clock(struct supervisor *s)

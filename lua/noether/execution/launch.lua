@@ -56,8 +56,9 @@ local function judge(job, task)
   tell_logs(job)
   local limits = job.description.limits or {}
   local err
-  job.output, err = verdict.judge(job.result, job.call, limits, job.policies, job.mode,
-    job.effects)
+  job.output, err = verdict.judge(job.result, job.call, limits, job.policies, job.mode, {
+    effects = job.effects, code = job.stage.code,
+  })
   if err then return nil, err end
   return true
 end

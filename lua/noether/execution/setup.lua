@@ -70,14 +70,19 @@ local function runtime_kind(wanted)
   return wanted
 end
 
+--- Whether there is such a runtime at all.
+-- @tparam string wanted the option `runtime`
+-- @treturn ?boolean true; or nil and an error (`runtime_unavailable`)
+-- @treturn ?table
+function M.check_runtime(wanted)
+  if RUNTIMES[runtime_kind(wanted)] then return true end
+  return fail("runtime_unavailable", ("runtime '%s' is not part of this version"):format(wanted),
+    "noether.executor with runtime = \"host\" runs the interpreters of this machine")
+end
+
 function M.resolve(job, language, task)
-  local kind = runtime_kind(job.call.runtime)
-  if not RUNTIMES[kind] then
-    return fail("runtime_unavailable", ("runtime '%s' is not part of this version"):format(kind),
-      "runtime = 'host' uses the interpreters of this machine")
-  end
   local context = setup_context(job, task)
-  local runtime, err = RUNTIMES[kind].resolve(language, context)
+  local runtime, err = RUNTIMES[runtime_kind(job.call.runtime)].resolve(language, context)
   if runtime or not context.is_late() then return runtime, err end
   local late = errors.new{
     kind = "setup_timed_out", limit = job.call.setup_timeout_secs, cause = err,

@@ -59,11 +59,15 @@ local function read(path)
     errno == "EFBIG" and "a policy file is text of at most 1 MiB" or nil)
 end
 
--- "path:12: message" begins with the place already; other messages are given the path.
+-- Lua cuts a chunk's name to 59 bytes, which few paths keep to: the file gets a short one, and
+-- messages the path in its place.
+local CHUNK_NAME = "policy"
+
+-- "policy:12: message" has a place; other messages get the path alone.
 local function placed(path, message)
   message = tostring(message)
-  if message:sub(1, #path) == path then return "policy file " .. message end
-  return ("policy file %s: %s"):format(path, message)
+  local rest = message:match("^" .. CHUNK_NAME .. "(:%d+: .*)$")
+  return ("policy file %s%s"):format(path, rest or ": " .. message)
 end
 
 --- Load one policy file.
@@ -75,7 +79,7 @@ end
 function M.load(path, builtin)
   local text, err = read(path)
   if not text then return nil, err end
-  local chunk, message = compat.load_text(text, "@" .. path, environment())
+  local chunk, message = compat.load_text(text, "=" .. CHUNK_NAME, environment())
   if not chunk then return M.failed(placed(path, message)) end
   local ok, fields = pcall(chunk, builtin)
   if not ok then return M.failed(placed(path, fields)) end

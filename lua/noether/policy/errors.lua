@@ -214,8 +214,8 @@ local function without_noise(text)
   return table.concat(lines, "\n")
 end
 
-local function matches(rule, text)
-  for _, pattern in ipairs(rule.find) do
+local function contains_any(text, patterns)
+  for _, pattern in ipairs(patterns) do
     if text:find(pattern) then return true end
   end
   return false
@@ -223,7 +223,7 @@ end
 
 local function find_rule(rules, text)
   for _, rule in ipairs(rules or {}) do
-    if matches(rule, text) then return rule end
+    if contains_any(text, rule.find) then return rule end
   end
   return nil
 end
@@ -258,15 +258,30 @@ end
 -- Where `effect` is not among the effects that the stage declares, the failure is `effect_denied`.
 M.stage_hints = {
   { find = { "^MissingExecute" }, hint = "a stage defines a function execute(input)" },
-  { find = { "No module named", "Cannot find module", "^ERR_MODULE_NOT_FOUND" },
-    hint = "a Python stage names what it needs in a comment: # requires: name==version" },
+  { find = { "No module named" },
+    hint = "nothing is installed for a stage: install it for the host's python3" },
+  { find = { "Cannot find module", "^ERR_MODULE_NOT_FOUND", "Failed to resolve module specifier" },
+    hint = "a stage has no packages of its own: only what node itself brings, as in node:fs" },
   { find = { "Network is unreachable", "name resolution", "ENETUNREACH", "EAI_AGAIN",
-      "Name or service not known", "getaddrinfo" }, effect = "Network",
+      "EAI_SYSTEM", "Name or service not known", "getaddrinfo", "EAFNOSUPPORT",
+      "Address family not supported" }, effect = "Network",
     hint = "without the Network effect there is no network: declare it if the stage needs one" },
   { find = { "Read%-only file system", "EROFS" }, effect = "FsWrite",
     hint = "a stage writes to its working directory and /tmp; other paths need an FsWrite effect" },
+  -- It may be the sandbox or the file's own mode, so that no effect is named as the lacking one.
+  { find = { "Permission denied", "EACCES" },
+    hint = "a path of the host needs an FsRead or FsWrite effect, and to be open to this user" },
   { find = { "^MemoryError", "heap out of memory", "Cannot allocate memory" },
     hint = "limits.memory_bytes says how much a stage may use" },
+}
+
+--- Hints for what a stage's code says of its failure: patterns in the code, and if given in
+-- "Type: message", tried before the others.
+M.code_hints = {
+  { code = { "^%s*[%w%._/~-]+%.py%s*$", "^%s*[%w%._/~-]+%.js%s*$", "^%s*[%w%._/~-]+%.sh%s*$" },
+    hint = "code is the text of the stage, not a file name" },
+  { code = { "^%s*[ \t]%S" }, find = { "^IndentationError: unexpected indent" },
+    hint = "the first line of the code must not be indented" },
 }
 
 local SIGNAL_HINTS = {
@@ -278,16 +293,26 @@ local SIGNAL_HINTS = {
   SIGXCPU = "it used more processor time than limits.cpu_secs",
 }
 
+local function code_hint(code, text)
+  for _, rule in ipairs(M.code_hints) do
+    if contains_any(code, rule.code) and (not rule.find or contains_any(text, rule.find)) then
+      return rule.hint
+    end
+  end
+  return nil
+end
+
 -- What the sandbox saw being tried and refused stands before what the failure's text suggests.
 local function stage_failure(facts, message, text)
   local seen = facts.denied and facts.denied[1]
+  local hint = code_hint(facts.code or "", text)
   if seen then
-    return "effect_denied", message,
-      ("the stage tried what only the %s effect allows: declare it if the stage needs it")
+    return "effect_denied", message, hint
+      or ("the stage tried what only the %s effect allows: declare it if the stage needs it")
         :format(seen), seen
   end
   local rule = find_rule(M.stage_hints, text)
-  if not rule then return "stage_failed", message end
+  if hint or not rule then return "stage_failed", message, hint end
   local denied = rule.effect and facts.effects and not facts.effects[rule.effect]
   return denied and "effect_denied" or "stage_failed", message, rule.hint,
     denied and rule.effect or nil
@@ -317,13 +342,13 @@ local function describe_report(facts, report, stderr)
   local text = M.excerpt(report.type, 100)
   local message = type(report.message) == "string" and M.excerpt(report.message) or ""
   if message ~= "" then text = text .. ": " .. message end
-  local line = report.line
-  if report.type == "ExitStatus" and not is_line(line) then
-    local said
-    line, said = place_in_stderr(stderr)
-    if said then text = text .. ": " .. M.excerpt(said) end
+  local line = is_line(report.line) and report.line or nil
+  if report.type == "ExitStatus" then
+    local place, said = place_in_stderr(stderr)
+    line = line or place
+    if said and place == line then text = text .. ": " .. M.excerpt(said) end
   end
-  local placed = is_line(line) and ("%s (line %d)"):format(text, line) or text
+  local placed = line and ("%s (line %d)"):format(text, line) or text
   return stage_failure(facts, placed, text)
 end
 
@@ -345,8 +370,8 @@ end
 --- Name a failure.
 -- @tparam table facts `source`: whose failure, "stage", "nix", "pip", "sandbox" or "host";
 -- `stderr`: what it wrote; `exit_code`, `signal` ("SIGSEGV"), `reason` ("exit", "signal",
--- "timeout", ...): how it ended; `answer`: what a stage's wrapper answered, decoded, or nil;
--- `effects`: the names of those that the stage declares, as keys; `denied`: a list of those that it
+-- "timeout", ...): how it ended; `answer`: what a stage's wrapper answered, decoded, or nil; `code`:
+-- the stage's; `effects`: the names of those that the stage declares, as keys; `denied`: a list of those that it
 -- lacked when it tried, as the sandbox saw it
 -- @treturn string kind of the error
 -- @treturn string message: one bounded line without control bytes

@@ -1,0 +1,106 @@
+-- SPDX-License-Identifier: MIT
+-- What people really run, inside: a filter of system calls that stops attacks and half of the world
+-- with them would be of no use.
+require "spec.helper"
+local isolation = require "noether.isolation"
+local process = require "noether.process"
+
+local PYTHON = "/usr/bin/python3" -- the system's own, which has numpy and pip
+
+local WORK = {
+  {
+    name = "git makes, commits to and clones a repository", processes = true,
+    argv = { "/bin/sh", "-ec", [[
+      git init -q repo && cd repo
+      echo hello > file && git add file
+      git -c user.name=n -c user.email=e commit -qm first
+      cd .. && git clone -q repo copy && cat copy/file && git -C copy log --format=%s]] },
+    stdout = "hello\nfirst\n",
+  },
+  {
+    name = "numpy multiplies matrices on several threads",
+    argv = { PYTHON, "-c", [[
+import numpy
+a = numpy.ones((400, 400))
+print(int((a @ a).sum()), numpy.linalg.det(numpy.eye(50)) == 1)]] },
+    stdout = "64000000 True\n",
+  },
+  {
+    name = "pip installs a wheel from a directory", processes = true,
+    argv = { PYTHON, "-c", [[
+import subprocess, sys, zipfile
+with zipfile.ZipFile("tiny-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("tiny.py", "value = 42\n")
+    info = "tiny-1.0.dist-info/"
+    wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    wheel.writestr(info + "WHEEL",
+        "Wheel-Version: 1.0\nGenerator: spec\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(info + "RECORD", "tiny.py,,\n" + info + "METADATA,,\n" + info + "WHEEL,,\n"
+        + info + "RECORD,,\n")
+subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-index", "--find-links", ".",
+    "--target", "site", "tiny"], check=True, stdout=sys.stderr)
+sys.path.insert(0, "site")
+import tiny
+print(tiny.value)]] },
+    stdout = "42\n",
+  },
+  {
+    name = "Python uses threads, asyncio and sqlite",
+    argv = { PYTHON, "-c", [[
+import asyncio, concurrent.futures, sqlite3
+async def both():
+    return await asyncio.gather(asyncio.sleep(0, 1), asyncio.to_thread(lambda: 2))
+with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    squares = list(pool.map(lambda n: n * n, range(5)))
+rows = sqlite3.connect("data.db").execute("select 7").fetchall()
+print(asyncio.run(both()), squares, rows)]] },
+    stdout = "[1, 2] [0, 1, 4, 9, 16] [(7,)]\n",
+  },
+  {
+    name = "Python uses multiprocessing", processes = true,
+    argv = { PYTHON, "-c", [[
+import multiprocessing
+if __name__ == "__main__":
+    with multiprocessing.Pool(2) as pool:
+        print(pool.map(abs, [-1, -2, 3]))]] },
+    stdout = "[1, 2, 3]\n",
+  },
+  {
+    name = "node uses workers, WebAssembly, compression and a server of its own",
+    argv = { "/usr/bin/node", "-e", [[
+const { Worker } = require('worker_threads');
+const http = require('http'), zlib = require('zlib');
+const empty = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]);
+const worker = new Worker('require("worker_threads").parentPort.postMessage(6 * 7)', { eval: true });
+worker.on('message', answer => {
+  const server = http.createServer((_, response) => response.end(zlib.gzipSync('served')));
+  server.listen(0, '127.0.0.1', () => http.get({ host: '127.0.0.1', port: server.address().port }, response => {
+    const parts = [];
+    response.on('data', part => parts.push(part)).on('end', () => {
+      console.log(answer, WebAssembly.validate(empty),
+        zlib.gunzipSync(Buffer.concat(parts)).toString());
+      server.close();
+    });
+  }));
+});]] },
+    stdout = "42 true served\n",
+  },
+}
+
+for _, backend in ipairs{ "native", "bwrap" } do
+  describe("under " .. backend, function()
+    for _, work in ipairs(WORK) do
+      it(work.name, function()
+        local description = isolation.system()
+        description.processes = work.processes == true
+        local result, err = process.run(work.argv, {
+          isolation = backend, sandbox = description, timeout_secs = 60,
+        })
+        assert.is_nil(err, tostring(err))
+        assert.equal("exit", result.reason)
+        assert.equal(work.stdout, result.stdout, result.stderr)
+        assert.is_nil(result.denied_processes)
+      end)
+    end
+  end)
+end
