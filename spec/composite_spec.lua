@@ -51,6 +51,20 @@ describe("a composite executor", function()
   it("raises on what is no executor", function()
     assert.has_error(function() noether.composite{ first, {} } end)
     assert.has_error(function() noether.composite("x") end)
+    local cases = {
+      { function() noether.composite(first) end, "noether.composite{ a, b }" },
+      { function() noether.composite(first, second) end, "noether.composite{ a, b }" },
+      { function() noether.composite({ first }, { second }) end, "noether.composite{ a, b }" },
+      { function() noether.composite{ nil, second } end, "a list with holes" },
+      { function() noether.composite{ a = first } end, "got the name 'a'" },
+      { function() noether.composite{ first, {} } end, "executors[2]: expected an executor" },
+    }
+    for _, case in ipairs(cases) do
+      local ok, message = pcall(case[1])
+      assert.is_false(ok)
+      assert.truthy(message:find(case[2], 1, true), message)
+      assert.truthy(message:find("composite_spec.lua:%d+:"), message)
+    end
   end)
 
   it("refuses after close, and leaves its executors open", function()

@@ -41,24 +41,32 @@ describe("config.read", function()
     assert.is_false(config.read("executor", {}, off).require_isolation)
   end)
 
-  for value, expected in pairs{
-    ["1"] = true, ["true"] = true, yes = true, on = true, YES = true, On = true,
-    ["0"] = false, no = false, [""] = false, off = false, ["2"] = false,
-  } do
-    it(("takes '%s' in the environment for %s"):format(value, tostring(expected)), function()
-      assert.equal(expected, config.is_on(value))
-    end)
-  end
-
   it("does not change the table it was given", function()
     local opts = { limits = { memory_bytes = 1e6 }, allow_effects = { "Pure" } }
     config.read("executor", opts, { NOETHER_RUNTIME = "host" })
     assert.same({ limits = { memory_bytes = 1e6 }, allow_effects = { "Pure" } }, opts)
   end)
 
-  it("logs all where the environment's level is none", function()
-    assert.equal("debug",
-      config.read("executor", {}, { NOETHER_LOG_LEVEL = "chatty" }).log_level)
+  it("warns of a level in the environment that is none, and keeps the default", function()
+    local read = config.read("executor", {}, { NOETHER_LOG_LEVEL = "chatty" })
+    assert.equal("info", read.log_level)
+    assert.truthy(read.warnings[1]:find("NOETHER_LOG_LEVEL: expected one of 'debug', 'info'"))
+    assert.truthy(read.warnings[1]:find("got 'chatty'", 1, true))
+    for _, environ in ipairs{ { NOETHER_LOG_LEVEL = "WARN" }, { NOETHER_LOG_LEVEL = "" }, {} } do
+      assert.same({}, config.read("executor", {}, environ).warnings)
+    end
+    read = config.read("executor", { log_level = "warn" }, { NOETHER_LOG_LEVEL = "chatty" })
+    assert.same({}, read.warnings)
+  end)
+
+  it("raises for a wrong allow_effects, at the caller's line", function()
+    for value, text in pairs{ Network = 'write { "Network" }', [3] = "expected a list" } do
+      local function public() return (config.read("executor", { allow_effects = value }, {})) end
+      local ok, message = pcall(function() return (public()) end)
+      assert.is_false(ok)
+      assert.truthy(message:find("config_spec.lua:%d+: executor: allow_effects: "), message)
+      assert.truthy(message:find(text, 1, true), message)
+    end
   end)
 end)
 

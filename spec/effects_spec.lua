@@ -46,7 +46,9 @@ describe("effects.parse", function()
 
   local refused = {
     { { "Netwrok" }, "unknown effect 'Netwrok'" },
-    { "Pure", "expected a list, got a string" },
+    { "Pure", 'expected a list, got a string: write { "Pure" }' },
+    { "Netwrok", "expected a list, got a string" },
+    { 3, "expected a list, got a number" },
     { { FsRead = "/a" }, "write { { FsRead = ... } }" },
     { { "Pure", nil, "Network" }, "without holes" },
     { { { FsRead = "a" } }, "FsRead: expected an absolute path" },

@@ -316,9 +316,10 @@ describe("what never comes to run", function()
     local other <close> = executor{ store = store }
     err = fails("language_unknown", other:execute("old", 1))
     assert.truthy(tostring(err):find("bash, javascript, python", 1, true))
-    local nix <close> = executor{ runtime = "nix" }
-    nix:register_with_effects("x", "execute() { :; }", "bash", {})
-    fails("runtime_unavailable", nix:execute("x", 1))
+    err = fails("runtime_unavailable", noether.executor{ runtime = "nix" })
+    assert.truthy(tostring(err):find("not part of this version", 1, true))
+    fails("runtime_unavailable",
+      noether.execute{ language = "bash", code = "x", runtime = "nix", isolation = "none" })
   end)
 
   it("is a language whose interpreter is missing", function()
@@ -481,6 +482,10 @@ describe("misuse", function()
     raises("isolation", noether.executor, { isolation = "docker" })
     raises("runtime", noether.executor, { runtime = "conda" })
     raises("store", noether.executor, { store = {} })
+    raises("use noether.store.memory(), noether.store.open(dir)", noether.executor,
+      { store = "/tmp/x" })
+    raises("did you mean 'limits = { memory_bytes = ... }'?", noether.executor,
+      { memory_bytes = 1e9 })
     raises("allow_effects", noether.executor, { allow_effects = { "Netwrok" } })
     raises("limits", noether.executor, { limits = { memory = 3 } })
     raises("grants", noether.executor, { grants = { path = {} } })
@@ -498,13 +503,46 @@ describe("misuse", function()
       ex:execute({ langauge = "bash", code = "x" }, 1)
     end)
     assert.truthy(message:find("executor_spec.lua:%d+:"), message)
-    message = raises("stage.code: expected a string", function()
+    message = raises("the stage's code is missing", function()
       ex:plan({ language = "bash" }, 1)
     end)
     assert.truthy(message:find("executor_spec.lua:%d+:"), message)
     raises("expected a table", noether.execute, "python")
-    raises("language", noether.execute, { code = "x" })
+    raises("the stage's language is missing", noether.execute, { code = "x" })
+    raises("unknown option 'lang' (did you mean 'language'?)", noether.execute,
+      { lang = "bash", code = "x" })
+    message = raises("execute: expected one table", function()
+      noether.execute({ language = "bash", code = "x" }, { timeout_secs = 1 })
+    end)
+    assert.truthy(message:find("executor_spec.lua:%d+:"), message)
   end)
+end)
+
+describe("a method that is called with a dot", function()
+  local stage = { language = "bash", code = "x" }
+  local executors = {
+    executor = executor(), inline = noether.inline{}, composite = noether.composite{},
+  }
+  for kind, ex in pairs(executors) do
+    for _, name in ipairs{ "execute", "execute_json", "start", "map", "plan",
+        "has_implementation" } do
+      it(("says so: %s.%s"):format(kind, name), function()
+        for _, self in ipairs{ "id", stage } do
+          local message = raises(("executor:%s: call it with a colon"):format(name), function()
+            ex[name](self, 1)
+          end)
+          assert.truthy(message:find("executor_spec.lua:%d+:"), message)
+        end
+      end)
+    end
+  end
+
+  for _, name in ipairs{ "register_with_effects", "config_snapshot", "rebuild_with_config",
+      "warmup" } do
+    it("says so: executor." .. name, function()
+      raises("call it with a colon", executors.executor[name], "x")
+    end)
+  end
 end)
 
 describe("start", function()
@@ -718,8 +756,7 @@ end)
 describe("the environment", function()
   it("names the runtime, unless an option does", function()
     helper.with_env({ NOETHER_RUNTIME = "nix" }, function()
-      local ex <close> = bash("cat")
-      fails("runtime_unavailable", ex:execute("stage", 1))
+      fails("runtime_unavailable", noether.executor())
       local host <close> = bash("cat", { runtime = "host" })
       assert.equal(1, noether.check(host:execute("stage", 1)))
     end)
@@ -770,6 +807,18 @@ describe("the environment", function()
     local handle <close> = assert(ex:warmup{ "cobol" })
     handle:wait()
     assert.same({}, lines)
+  end)
+
+  it("may have a level that is none, of which the log tells", function()
+    helper.with_env({ NOETHER_LOG_LEVEL = "nonsense" }, function()
+      local lines = {}
+      local ex <close> = executor{ log = function(level, message)
+        lines[#lines + 1] = level .. " " .. message
+      end }
+      assert.equal("info", ex.config.log_level)
+      assert.equal(1, #lines)
+      assert.truthy(lines[1]:find("^warn NOETHER_LOG_LEVEL: .*got 'nonsense'"), lines[1])
+    end)
   end)
 
   it("may have no home: the cache is then the process's own, with a warning", function()

@@ -143,6 +143,11 @@ for _, mode in ipairs(MODES) do
         refused({ "/bin/true", ("x"):rep(200 * 1024) }, "E2BIG")
       end)
 
+      it("is told with the PATH on which it was looked for", function()
+        local _, err = run({ "no-such-program" }, { env = { PATH = "/one:/two" } })
+        assert.equal("looked in /one:/two", err.hint)
+      end)
+
       it("is found on PATH, or where it is said to be", function()
         local dir = helper.tmpdir()
         helper.write(dir .. "/own-program", "#!/bin/sh\necho it ran")
@@ -562,6 +567,41 @@ describe("process options", function()
     assert.equal("x\n", result.stdout)
   end)
 
+  it("that a sandbox has no use for raise, whichever it may be", function()
+    for _, isolation in ipairs{ "auto", "native", "bwrap", "landlock", false } do
+      local sandboxed = isolation or nil
+      raises("run: option 'cwd': it works only with isolation = \"none\"", function()
+        process.run({ "/bin/true" }, { isolation = sandboxed, cwd = "/" })
+      end)
+      raises("sandbox.work_dir", function()
+        process.spawn({ "/bin/true" }, { isolation = sandboxed, cwd = "/" })
+      end)
+      raises("option 'supervise': false works only", function()
+        process.run({ "/bin/true" }, { isolation = sandboxed, supervise = false })
+      end)
+    end
+    assert.is_true(process.run({ "/bin/true" }, { isolation = "none", cwd = "/",
+      supervise = false }).ok)
+  end)
+
+  it("lower no isolation that the environment requires", function()
+    helper.with_env({ NOETHER_REQUIRE_ISOLATION = "1" }, function()
+      for _, require_isolation in ipairs{ true, false } do
+        for _, fn in ipairs{ process.run, process.spawn } do
+          local result, err = fn({ "/bin/true" }, {
+            isolation = "none", require_isolation = require_isolation,
+          })
+          assert.is_nil(result)
+          assert.equal("isolation_unavailable", err.kind)
+          assert.is_truthy(err.hint:find("NOETHER_REQUIRE_ISOLATION", 1, true), err.hint)
+        end
+      end
+    end)
+    helper.with_env({ NOETHER_REQUIRE_ISOLATION = "0" }, function()
+      assert.is_true(process.run({ "/bin/true" }, { isolation = "none" }).ok)
+    end)
+  end)
+
   it("are left as they were", function()
     local opts = { isolation = "none", env = { A = "b" }, limits = { cpu_secs = 5 } }
     process.run({ "/bin/true" }, opts)
@@ -627,5 +667,24 @@ describe("wait_any", function()
     assert.has_error(function() process.wait_any({}) end)
     assert.has_error(function() process.wait_any() end)
     assert.has_error(function() process.wait_any({}, -1) end)
+  end)
+
+  it("raises for what is no list of handles", function()
+    local proc <close> = spawn "exit 0"
+    local cases = {
+      { { proc }, "wait_any({ a, b }, secs)" }, { { proc, proc }, "wait_any({ a, b }, secs)" },
+      { { { proc, 5 } }, "list[2]: expected a process or a task" },
+      { { { nil, proc } }, "a list with holes" }, { { { p = proc } }, "got the name 'p'" },
+      { {}, "expected a list, got nil" },
+    }
+    for _, case in ipairs(cases) do
+      local ok, message = pcall(function()
+        process.wait_any(table.unpack(case[1], 1, 2))
+      end)
+      assert.is_false(ok)
+      assert.is_truthy(message:find(case[2], 1, true), message)
+      assert.is_truthy(message:find("process_spec.lua:%d+:"), message)
+    end
+    proc:wait()
   end)
 end)

@@ -155,7 +155,7 @@ describe("a store", function()
     { { name = "\255" }, "UTF-8" },
     { { code = "\255" }, "UTF-8" },
     { { effects = { "Netwrok" } }, "unknown effect" },
-    { { effects = "Pure" }, "expected a list" },
+    { { effects = "Pure" }, 'expected a list, got a string: write { "Pure" }' },
   }
   for _, case in ipairs(refused) do
     both("refuses what is " .. case[2], function(store)
@@ -174,8 +174,16 @@ describe("a store", function()
   both("raises on misuse, at the caller's line", function(store)
     local cases = {
       { function() store:put("x") end, "stage: expected a table" },
-      { function() store:put{ code = "x" } end, "stage.language: expected a string" },
-      { function() store:put{ language = "bash" } end, "stage.code: expected a string" },
+      { function() store:put{ code = "x" } end, "the stage's language is missing" },
+      { function() store:put{ language = "bash" } end, "the stage's code is missing" },
+      { function() store:put{ language = 3, code = "x" } end, "field 'language': expected a string" },
+      { function() store:put{ "python", "x" } end, "unknown field '1' (a stage has named fields" },
+      { function() store:put{ lang = "bash", code = "x" } end,
+        "unknown field 'lang' (did you mean 'language'?)" },
+      { function() store.put{ language = "bash", code = "x" } end, "call it with a colon" },
+      { function() store.get("x") end, "store:get: call it with a colon" },
+      { function() store.list() end, "store:list: call it with a colon" },
+      { function() store.remove("x") end, "store:remove: call it with a colon" },
       { function() store:put{ language = "bash", code = "x", efects = {} } end,
         "did you mean 'effects'?" },
       { function() store:get(nil) end, "id or name: expected a string" },

@@ -8,14 +8,14 @@ local LOADED = assert(policies.load())
 local CALL = { timeout_secs = 2, max_output_bytes = 100 }
 local LIMITS = { memory_bytes = 1000, cpu_secs = 3 }
 
-local EFFECTS = assert(effects.parse{ "Pure" })
+local STAGE = { effects = assert(effects.parse{ "Pure" }), code = "stage.py" }
 
 local function judge(fields, mode)
   local result = { reason = "exit", exit_code = 0, stdout = "", stderr = "" }
   for name, value in pairs(fields) do
     result[name] = value
   end
-  return verdict.judge(result, CALL, LIMITS, LOADED, mode or "value", EFFECTS)
+  return verdict.judge(result, CALL, LIMITS, LOADED, mode or "value", STAGE)
 end
 
 describe("the verdict", function()
@@ -75,6 +75,23 @@ describe("the verdict", function()
     assert.equal("stage_failed", err.kind)
     assert.truthy(tostring(err):find("SIGSEGV", 1, true))
   end)
+
+  it("lets the policy see the stage's code", function()
+    local _, err = judge{ exit_code = 1, stderr = "it broke" }
+    assert.truthy(err.hint:find("not a file name", 1, true))
+  end)
+
+  for stdout, text in pairs{
+    ["hello world\n"] = "its quotes", ["'x'"] = "its quotes", truth = "its quotes",
+    ["1 2"] = "all that reaches", ["{}{}"] = "all that reaches", ["-x"] = "all that reaches",
+    ["true false"] = "all that reaches", ["null\n1"] = "all that reaches",
+  } do
+    it(("hints at '%s' for the answer %q"):format(text, stdout), function()
+      local _, err = judge{ stdout = stdout }
+      assert.equal("output_invalid", err.kind)
+      assert.truthy(err.hint:find(text, 1, true), err.hint)
+    end)
+  end
 
   for _, mode in ipairs{ "value", "json" } do
     for _, stdout in ipairs{ "", " \n", "1 2", "{}{}", "nope", "[1,", "\255", "NaN", "01" } do

@@ -12,7 +12,7 @@ local root = assert(arg[1], "usage: check-layers.lua ROOT")
 local LAYERS = {
   { "core" },
   { "compat" },
-  { "error", "effects", "options", "inspect", "text" },
+  { "error", "effects", "options", "inspect", "text", "tables" },
   { "policy.*" },
   { "process", "sys", "json", "isolation" },
   { "runtime.*", "store", "cache", "config", "environment", "policies", "policies.*" },
@@ -36,6 +36,7 @@ local ALONE = {
   ["policy.*"] = "a policy is pure and stands alone",
   ["compat"] = "a leaf requires nothing",
   ["text"] = "a leaf requires only noether.compat",
+  ["tables"] = "a leaf requires only noether.compat",
   ["inspect"] = "a leaf requires only noether.compat",
   ["error"] = "a leaf requires only noether.compat",
   ["effects"] = "a leaf requires only noether.compat",

@@ -5,6 +5,7 @@ local effects = require "noether.effects"
 local errors = require "noether.error"
 local options = require "noether.options"
 local process = require "noether.process"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -106,21 +107,6 @@ function M.read(fname, opts, environ, level)
   return config
 end
 
---- One table's fields, with another's in their places.
--- @tparam ?table base
--- @tparam ?table over
--- @treturn table a new one
-function M.merged(base, over)
-  local copy = {}
-  for name, value in pairs(base or {}) do
-    copy[name] = value
-  end
-  for name, value in pairs(over or {}) do
-    copy[name] = value
-  end
-  return copy
-end
-
 --- The configuration of one call: the executor's, with the call's options in their places.
 -- @tparam string fname the public function, for messages
 -- @tparam ?table opts see @{CALL_OPTIONS}
@@ -132,9 +118,9 @@ function M.for_call(fname, opts, config, level)
   if opts == nil then return config end
   level = (level or 3) + 1
   local given = options.check(fname, opts, M.CALL_OPTIONS, level)
-  given.limits = M.merged(config.limits, given.limits)
-  given.env = M.merged(config.env, given.env)
-  return M.merged(config, given)
+  given.limits = tables.merged(config.limits, given.limits)
+  given.env = tables.merged(config.env, given.env)
+  return tables.merged(config, given)
 end
 
 --- Make the function through which an executor speaks: silent unless it was given a listener.

@@ -16,6 +16,7 @@ local options = require "noether.options"
 local policies = require "noether.policies"
 local stores = require "noether.store"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 local task = require "noether.task"
 
 local M = {}
@@ -190,8 +191,8 @@ end
 function Executor:rebuild_with_config(new)
   options.method("executor:rebuild_with_config", self)
   local given = options.check("executor:rebuild_with_config", new, config.CONFIG_OPTIONS)
-  return build(config.merged(self.config, given), self.environ, {
-    registered = config.merged(self.registered), store = self.store, policies = self.policies,
+  return build(tables.merged(self.config, given), self.environ, {
+    registered = tables.merged(self.registered), store = self.store, policies = self.policies,
   })
 end
 

@@ -110,6 +110,9 @@ describe("a stage's failure", function()
     local _, message = reported(report, { stderr = stderr })
     assert.equal("ExitStatus: 'echo \"$x\"' ended the stage with status 1: x: unbound variable"
       .. " (line 2)", message)
+    report.line = 2
+    _, message = reported(report, { stderr = stderr })
+    holds(message, "status 1: x: unbound variable (line 2)")
     report.line = 7
     _, message = reported(report, { stderr = stderr })
     assert.equal("ExitStatus: 'echo \"$x\"' ended the stage with status 1 (line 7)", message)
@@ -151,10 +154,19 @@ describe("a stage's failure", function()
   end)
 
   local hints = {
-    { "ModuleNotFoundError", "No module named 'numpy'", "# requires: name==version" },
+    { "ModuleNotFoundError", "No module named 'numpy'", "install it for the host's python3" },
+    { "Error", "Cannot find module 'leftpad'", "no packages of its own" },
+    { "TypeError", 'Failed to resolve module specifier "x" from "stage.js"', "no packages" },
     { "MissingExecute", "the code defines no function named execute", "function execute" },
     { "gaierror", "[Errno -3] Temporary failure in name resolution", "Network effect" },
     { "OSError", "[Errno 101] Network is unreachable", "Network effect" },
+    { "OSError", "[Errno 97] Address family not supported by protocol", "Network effect" },
+    { "Error", "connect EAFNOSUPPORT 127.0.0.1:9", "Network effect" },
+    { "Error", "getaddrinfo EAI_SYSTEM", "Network effect" },
+    { "PermissionError", "[Errno 13] Permission denied: '/etc/x'", "FsRead or FsWrite" },
+    { "Error", "EACCES: permission denied, open '/etc/x'", "FsRead or FsWrite" },
+    { "ExitStatus", "'echo > /x' ended with status 1: /x: Permission denied", "FsRead" },
+    { "PermissionError", "[Errno 1] Operation not permitted", nil },
     { "OSError", "[Errno 30] Read-only file system: '/x'", "FsWrite" },
     { "MemoryError", "", "memory_bytes" },
     { "ValueError", "bad", nil },
@@ -165,6 +177,53 @@ describe("a stage's failure", function()
       if case[3] then holds(hint, case[3]) else assert.is_nil(hint) end
     end)
   end
+end)
+
+describe("a stage's failure that the sandbox may be the cause of", function()
+  local function kind_of(message, effects)
+    local kind, _, _, effect = classify("stage", message, { effects = effects })
+    return kind, effect
+  end
+
+  for _, message in ipairs{ "Network is unreachable", "Address family not supported by protocol",
+      "EAFNOSUPPORT" } do
+    it("is effect_denied where Network is not declared: " .. message, function()
+      assert.same({ "effect_denied", "Network" }, { kind_of(message, {}) })
+      assert.same({ "stage_failed" }, { kind_of(message, { Network = true }) })
+      assert.same({ "stage_failed" }, { kind_of(message, nil) })
+    end)
+  end
+
+  it("claims no effect where the file's own mode may be the cause", function()
+    assert.same({ "stage_failed" }, { kind_of("Permission denied", {}) })
+  end)
+end)
+
+describe("a stage's code", function()
+  local INDENT = { type = "IndentationError", message = "unexpected indent", line = 1 }
+  local cases = {
+    { "stage.py", "not a file name" }, { " ./a/b-c.js\n", "not a file name" },
+    { "~/x.sh", "not a file name" },
+    { "  def execute(i):\n    return i", "must not be indented", INDENT },
+    { "\n\tx = 1", "must not be indented", INDENT },
+    { "x = 1\n  y = 2", nil, INDENT }, { "x = 1\n\n  y = 2", nil, INDENT },
+    { "  x = 1", nil, { type = "NameError", message = "x" } },
+    { "stage.py()", nil }, { "source x.sh", nil }, { "import x\nstage.py", nil }, { "x.rb", nil },
+  }
+  for _, case in ipairs(cases) do
+    it(("%q gives %s"):format(case[1], case[2] and "a hint" or "none"), function()
+      local report = case[3] or { type = "NameError", message = "name 'stage' is not defined" }
+      local kind, _, hint = classify("stage", "", { answer = { error = report }, code = case[1] })
+      assert.equal("stage_failed", kind)
+      if case[2] then holds(hint, case[2]) else assert.is_nil(hint) end
+    end)
+  end
+
+  it("is told of though the sandbox saw an effect lacking too", function()
+    local kind, _, hint, effect = classify("stage", "", { denied = { "Process" }, code = "x.sh" })
+    assert.same({ "effect_denied", "Process" }, { kind, effect })
+    holds(hint, "not a file name")
+  end)
 end)
 
 describe("nix's failure", function()

@@ -214,6 +214,11 @@ pid_t native_start(struct jail *jail, const int control[2],
     pid_t pid = -1;
 
     jail->by_root = must_leave_root();
+    if (jail->by_root && geteuid() != 0) {
+        errno = EPERM;
+        jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "leave user 0", NULL);
+        return -1;
+    }
     if (jail->by_root && open_binds(jail, &path) != 0) {
         jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "open for bind", path);
     } else if (jail->by_root && leave_root() != 0) {

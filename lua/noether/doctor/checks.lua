@@ -3,6 +3,7 @@
 -- (doctor/facts.lua), findings out.
 local errors = require "noether.error"
 local isolation = require "noether.isolation"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -27,15 +28,6 @@ local function has(list, word)
     if item == word then return true end
   end
   return false
-end
-
-local function sorted_names(map)
-  local names = {}
-  for name in pairs(map) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
 end
 
 local SETTINGS = {
@@ -170,7 +162,7 @@ end
 
 function CHECKS.cgroups(report)
   local list, usable = {}, {}
-  for _, name in ipairs(sorted_names(report.cgroups.controllers)) do
+  for _, name in ipairs(tables.sorted_names(report.cgroups.controllers)) do
     local controller = report.cgroups.controllers[name]
     list[#list + 1] = ("%s (%s)"):format(name, controller.version)
     if controller.usable then usable[#usable + 1] = name end
@@ -253,7 +245,7 @@ end
 
 function CHECKS.environment(report)
   local list, strange = {}, {}
-  for _, name in ipairs(sorted_names(report.environment)) do
+  for _, name in ipairs(tables.sorted_names(report.environment)) do
     list[#list + 1] = ("%s=%s"):format(name, report.environment[name])
     if not M.VARIABLES[name] then strange[#strange + 1] = name end
   end
@@ -261,7 +253,7 @@ function CHECKS.environment(report)
   local found = table.concat(list, " ")
   if #strange == 0 then return finding("ok", found) end
   return finding("warn", found, "nothing reads " .. table.concat(strange, ", "),
-    "the names are " .. table.concat(sorted_names(M.VARIABLES), ", "))
+    "the names are " .. table.concat(tables.sorted_names(M.VARIABLES), ", "))
 end
 
 local function check_backend(name)

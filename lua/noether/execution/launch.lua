@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --- Last steps of an execution: launch, capture, judge.
-local config = require "noether.config"
 local isolation = require "noether.isolation"
 local setup = require "noether.execution.setup"
+local tables = require "noether.tables"
 local verdict = require "noether.verdict"
 
 local M = {}
@@ -20,7 +20,7 @@ end
 local function launch_options(job)
   local call = job.call
   return {
-    env = config.merged(job.public_env, call.env),
+    env = tables.merged(job.public_env, call.env),
     cwd = setup.sees_host_paths(job.backend) and job.work_dir or nil,
     stdin = job.stdin, timeout_secs = call.timeout_secs,
     max_output_bytes = call.max_output_bytes, max_stderr_bytes = call.max_stderr_bytes,

@@ -1,24 +1,15 @@
 -- SPDX-License-Identifier: MIT
 --- What would run, as plain data: the same as the launch gets.
-local config = require "noether.config"
 local launch = require "noether.execution.launch"
 local setup = require "noether.execution.setup"
+local tables = require "noether.tables"
 
 local M = {}
-
-local function sorted_names(map)
-  local names = {}
-  for name in pairs(map) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
-end
 
 -- A limit that is none is left out: JSON has no infinity.
 local function limits_of(job)
   local call, limits = job.call, {}
-  for name, value in pairs(config.merged(job.description.limits, {
+  for name, value in pairs(tables.merged(job.description.limits, {
     timeout_secs = call.timeout_secs, max_output_bytes = call.max_output_bytes,
     max_stderr_bytes = call.max_stderr_bytes,
   })) do
@@ -32,7 +23,7 @@ local function make_plan(job)
   job.output = {
     kind = "exec", argv = job.argv, files = job.script.files, sandbox = sandbox,
     limits = limits_of(job), stdin = job.stdin, env = job.public_env,
-    secrets = sorted_names(job.call.env),
+    secrets = tables.sorted_names(job.call.env),
     runtime = setup.runtime_summary(job.runtime), work_dir = job.work_dir,
   }
   return true

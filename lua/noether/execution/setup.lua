@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
 --- Steps of an execution between script and launch: the runtime and the sandbox.
 -- They may run programs (probes, builds), on a deadline of their own.
-local config = require "noether.config"
 local effects = require "noether.effects"
 local environment = require "noether.environment"
 local errors = require "noether.error"
 local guard = require "noether.policies.guard"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -162,7 +162,7 @@ function M.describe(job, realpath)
     own_paths = { job.files_dir }, realpath = realpath,
   })
   if not ok then return nil, err end
-  job.description = config.merged(description)
+  job.description = tables.merged(description)
   return true
 end
 
@@ -231,19 +231,10 @@ function M.runtime_summary(runtime)
   }
 end
 
-local function sorted_names(map)
-  local names = {}
-  for name in pairs(map) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
-end
-
 local function trace(job)
   local info = job.info
   info.runtime = M.runtime_summary(job.runtime)
-  local names, lines = sorted_names(job.script.files), {}
+  local names, lines = tables.sorted_names(job.script.files), {}
   for index, name in ipairs(names) do
     lines[index] = name .. " " .. sys.sha256(job.script.files[name])
   end
