@@ -83,16 +83,12 @@ function runners.lua(example, directory)
     helper.quote(directory), helper.quote(helper.lua), helper.quote(path)))
 end
 
--- An interpreter that was built without sanitizers must have theirs loaded first.
-local SANITIZER_FIRST = "export ASAN_OPTIONS=detect_leaks=0 "
-  .. 'LD_PRELOAD="$(cc -print-file-name=libasan.so)"\n'
-
 -- Its paths are those of the source tree; what was built need not be in it.
 function runners.sh(example)
   local build = helper.lua:match("^(.*)/bin/[^/]+$")
   local code = example.code:gsub("%f[%w]build/", function() return build .. "/" end)
   return helper.shell(("set -e; cd %s\n%s%s"):format(
-    helper.quote(helper.root), helper.sanitized and SANITIZER_FIRST or "", code))
+    helper.quote(helper.root), helper.sanitizers_first, code))
 end
 
 -- What pkg-config makes of noether.pc, with the paths of a build that is not installed.

@@ -23,6 +23,11 @@ if M.lua and M.lua:sub(1, 1) ~= "/" then M.lua = M.root .. "/" .. M.lua end
 --- True if sanitizers are built in: memory and time are then not what they are.
 M.sanitized = os.getenv "SPEC_SANITIZED" == "1"
 
+--- Shell text to put before a plain `lua5.4` that loads what was built: an interpreter without
+-- sanitizers must have theirs loaded first.
+M.sanitizers_first = not M.sanitized and "" or "export ASAN_OPTIONS=detect_leaks=0 "
+  .. 'LD_PRELOAD="$(cc -print-file-name=libasan.so)"\n'
+
 --- Reads a whole file, /proc included. Raises if it cannot.
 -- @tparam string path
 -- @treturn string

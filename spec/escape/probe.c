@@ -1209,17 +1209,21 @@ static int try_fill(const char *path_and_mib)
     return status;
 }
 
-/* Touched and given up at once: kept by the segment alone. */
+/* In pieces that are touched and let go at once: kept by their segments alone,
+ * and never mapped together. */
 static int try_shm_eater(const char *mib)
 {
-    size_t size = (size_t)number(mib) * MIB;
-    int id = shmget(IPC_PRIVATE, size, IPC_CREAT | 0600);
-    void *memory = id >= 0 ? shmat(id, NULL, 0) : (void *)-1;
+    enum { PIECE = 8 };
 
-    if (memory == (void *)-1)
-        return errno;
-    touched(memory, size);
-    return code(shmdt(memory));
+    for (long done = 0; done < number(mib); done += PIECE) {
+        int id = shmget(IPC_PRIVATE, PIECE * MIB, IPC_CREAT | 0600);
+        void *memory = id >= 0 ? shmat(id, NULL, 0) : (void *)-1;
+        if (memory == (void *)-1)
+            return errno;
+        touched(memory, PIECE * MIB);
+        shmdt(memory);
+    }
+    return 0;
 }
 
 /* Each as large as it may be, and full. */

@@ -2,7 +2,7 @@
 local helper = require "spec.helper"
 
 local function run(command)
-  return helper.shell(("cd %s && %s"):format(helper.quote(helper.root), command))
+  return helper.shell(("cd %s || exit\n%s"):format(helper.quote(helper.root), command))
 end
 
 describe("the examples", function()
@@ -29,7 +29,8 @@ describe("the examples", function()
 
   it("custom_policy: in a plain Lua interpreter", function()
     local build = helper.lua:match("^(.*)/bin/[^/]+$")
-    local output, code = run(([[LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='%s/lib/?.so;;' \
+    local output, code = run(helper.sanitizers_first
+      .. ([[LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='%s/lib/?.so;;' \
       lua5.4 examples/custom_policy.lua]]):format(build))
     assert.equal(0, code, output)
     assert.truthy(output:find("awk says: 6 words", 1, true), output)

@@ -375,9 +375,8 @@ static void add_usage(struct supervisor *s)
         peak = s->peak_bytes;
     if (s->end.max_rss_bytes < peak)
         s->end.max_rss_bytes = peak;
-    bool seen = tree_can_be_seen();
-    s->end.memory_sampled = seen && samples_memory(s);
-    s->end.cpu_sampled = seen && samples_cpu(s);
+    s->end.memory_sampled = samples_memory(s) && tree_can_be_seen();
+    s->end.cpu_sampled = samples_cpu(s) && tree_can_be_seen();
 }
 
 static bool succeeded(const struct supervisor *s)
