@@ -294,6 +294,25 @@ describe("what goes wrong in a run", function()
     end)
   end
 
+  local first_tries = {
+    { "bash", "stage.sh", "not a file name" },
+    { "python", "stage.py", "not a file name" },
+    { "javascript", "stage.js", "not a file name" },
+    { "python", "  def execute(i):\n    return i", "must not be indented" },
+    { "bash", "execute() { echo hello; }", "a string needs its quotes" },
+    { "python", "import nonesuch\ndef execute(i): return i", "for the host's python3" },
+    { "javascript", "const x = require('leftpad'); function execute() {}", "no packages" },
+    { "javascript", "import x from 'leftpad'; export function execute() {}", "no packages" },
+  }
+  for _, case in ipairs(first_tries) do
+    it(("comes with a hint for the %s stage %q"):format(case[1], case[2]), function()
+      local ex <close> = executor()
+      local output, err = ex:execute({ language = case[1], code = case[2] }, 1)
+      assert.is_nil(output)
+      assert.truthy(err.hint and err.hint:find(case[3], 1, true), ("%s (%s)"):format(err, err.hint))
+    end)
+  end
+
   it("names the stage and carries the result", function()
     local store = noether.store.memory()
     local id = store:put{ language = "bash", code = "execute() { exit 3; }", name = "bad" }

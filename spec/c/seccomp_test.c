@@ -41,10 +41,8 @@ typedef struct noe_seccomp_policy policy;
 static const policy STRICT = {.processes = false};
 static const policy STRICT_NET = {.private_network = true};
 static const policy HOST_NET = {.network = true};
-static const policy OPEN = {.network = true,
-                            .private_network = true,
-                            .private_ipc = true,
-                            .processes = true};
+static const policy OPEN = {
+    .network = true, .private_network = true, .walls = true, .processes = true};
 
 static const uint64_t PASSWORD[3] = {0x1234567890abcdef, 0xfedcba0987654321,
                                      0x5555aaaa3333cccc};
@@ -306,6 +304,26 @@ static const struct call refused[] = {
      SYS_sched_setaffinity,
      EPERM,
      {1, 0, ~0UL}},
+#ifdef __x86_64__
+    {"open, set-uid", SYS_open, EPERM, {0, O_CREAT, 04755}},
+    {"open, set-gid", SYS_open, EPERM, {0, O_CREAT, 02755}},
+    {"creat, set-uid", SYS_creat, EPERM, {0, 04755}},
+    {"mknod, set-uid", SYS_mknod, EPERM, {0, S_IFREG | 04755}},
+    {"chmod, set-uid", SYS_chmod, EPERM, {0, 04755}},
+    {"chmod, set-gid, dirty", SYS_chmod, EPERM, {0, DIRTY | 02755}},
+#endif
+    {"openat, set-uid", SYS_openat, EPERM, {~0UL, 0, O_CREAT, 04755}},
+    {"openat, set-gid", SYS_openat, EPERM, {~0UL, 0, O_CREAT, 02755}},
+    {"openat, nameless, set-uid",
+     SYS_openat,
+     EPERM,
+     {~0UL, 0, O_TMPFILE | O_WRONLY, 04755}},
+    {"openat2", SYS_openat2, ENOSYS, {~0UL}},
+    {"mknodat, set-gid", SYS_mknodat, EPERM, {~0UL, 0, S_IFREG | 02755}},
+    {"fchmod, set-uid", SYS_fchmod, EPERM, {~0UL, 04755}},
+    {"fchmod, set-gid", SYS_fchmod, EPERM, {~0UL, 02755}},
+    {"fchmodat, set-uid", SYS_fchmodat, EPERM, {~0UL, 0, 04755}},
+    {"fchmodat, set-gid", SYS_fchmodat, EPERM, {~0UL, 0, 02755}},
     {"sched_setaffinity, dirty",
      SYS_sched_setaffinity,
      EPERM,
@@ -328,11 +346,12 @@ static const struct call refused[] = {
 
 static const struct call passing[] = {
     {"getpid", SYS_getpid, 0, {0}},
+    {"openat", SYS_openat, 0, {~0UL, 0, O_CREAT, 0755}},
+    {"openat of a directory", SYS_openat, 0, {~0UL, 0, O_DIRECTORY, 04755}},
     {"personality, the query", SYS_personality, 0, {0xffffffff}},
     {"TIOCGWINSZ", SYS_ioctl, 0, {0, TIOCGWINSZ, ~0UL}},
     {"prlimit64 of itself", SYS_prlimit64, 0, {0, RLIMIT_CORE}},
     {"setpriority of itself", SYS_setpriority, 0, {PRIO_PROCESS, 0, 5}},
-    {"sched_setaffinity of a thread", SYS_sched_setaffinity, 0, {2, 0, ~0UL}},
     {"socketpair AF_UNIX", SYS_socketpair, 0, {AF_UNIX, SOCK_STREAM, 0, ~0UL}},
     {"the mode query of seccomp", SYS_seccomp, 0, {~0UL, 0, 0}},
     {"landlock", SYS_landlock_create_ruleset, 0, {0, 0, 1}},
@@ -342,17 +361,32 @@ static const struct call passing[] = {
     REFUSED(shmget, error), REFUSED(semget, error), REFUSED(msgget, error), \
         REFUSED(mq_open, error), REFUSED(mq_unlink, error)
 
+/* What is one's own to do behind walls, and reaches others without. */
+#define OWN(error)                                                          \
+    {"sched_setaffinity of 2", SYS_sched_setaffinity, error, {2, 0, ~0UL}}, \
+        {"setpriority of 2", SYS_setpriority, error, {PRIO_PROCESS, 2, 0}}, \
+        {"fchmod", SYS_fchmod, error, {~0UL, 0755}},                        \
+        {"fchmodat", SYS_fchmodat, error, {~0UL, 0, 0755}},                 \
+        {"utimensat", SYS_utimensat, error, {~0UL, 0, 0, ~0UL}},            \
+        REFUSED(fchown, error), REFUSED(fchownat, error),                   \
+        REFUSED(setxattr, error), REFUSED(fsetxattr, error),                \
+        REFUSED(lremovexattr, error)
+
 static void test_single_calls(void)
 {
     static const struct call shared_ipc[] = {OBJECTS(ENOSYS)};
-    static const struct call private_ipc[] = {OBJECTS(0)};
+    static const struct call walls[] = {OBJECTS(0)};
+    static const struct call own[] = {OWN(0)};
+    static const struct call neighbours[] = {OWN(EPERM)};
 
     test_calls(&OPEN, "with all", refused, COUNT(refused));
     test_calls(&STRICT, "with nothing", refused, COUNT(refused));
     test_calls(&OPEN, "with all", passing, COUNT(passing));
     test_calls(&STRICT, "with nothing", passing, COUNT(passing));
     test_calls(&STRICT, "with shared IPC", shared_ipc, COUNT(shared_ipc));
-    test_calls(&OPEN, "with private IPC", private_ipc, COUNT(private_ipc));
+    test_calls(&OPEN, "with walls", own, COUNT(own));
+    test_calls(&STRICT, "without walls", neighbours, COUNT(neighbours));
+    test_calls(&OPEN, "with private IPC", walls, COUNT(walls));
 }
 
 /* A raw clone whose child, if there is one, ends at once. */
@@ -419,7 +453,7 @@ static void test_families(const policy *wanted, const char *when, int internet)
     char names[FAMILIES][16];
 
     for (unsigned long i = 0; i < FAMILIES; i++) {
-        int open = i == AF_UNIX || (internet && is_internet(i));
+        int open = i == AF_UNIX ? wanted->walls : internet && is_internet(i);
         snprintf(names[i], sizeof(names[i]), "family %lu", i);
         calls[2 * i] = (struct call)SOCKET(names[i], open ? 0 : EAFNOSUPPORT, i,
                                            SOCK_DGRAM, 0);
@@ -473,7 +507,12 @@ static void test_types(void)
 
 static void test_sockets(void)
 {
-    test_families(&STRICT, "without a network", 0);
+    static const policy walls = {.walls = true};
+    static const policy walls_net = {.walls = true, .private_network = true};
+
+    test_families(&STRICT, "without walls or network", 0);
+    test_families(&walls, "with walls, without a network", 0);
+    test_families(&walls_net, "with walls and a network of its own", 1);
     test_families(&STRICT_NET, "with a network of its own", 1);
     test_families(&HOST_NET, "with the host's", 1);
     test_types();
@@ -935,7 +974,7 @@ static void test_build(void)
     for (unsigned bits = 0; bits < 32; bits++) {
         policy wanted = {.network = bits & 1,
                          .private_network = bits & 2,
-                         .private_ipc = bits & 4,
+                         .walls = bits & 4,
                          .processes = bits & 8,
                          .report = bits & 16};
         struct noe_filter filter;
@@ -945,7 +984,7 @@ static void test_build(void)
         noe_filter_free(&filter);
     }
     ok(built == 32, "every policy has a filter");
-    ok(largest < 300, "of a size that loads fast");
+    ok(largest < 400, "of a size that loads fast");
     ok(open_descriptors() == before, "no descriptor is left");
 }
 

@@ -203,6 +203,16 @@ static int try_set_id(const char *path)
     return status != 0 ? status : code(chmod(path, 04755));
 }
 
+static int try_born_set_id(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 04755);
+    int status = code(fd);
+
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
 static int try_chown(const char *path)
 {
     return code(chown(path, getuid(), getgid()));
@@ -1552,6 +1562,7 @@ static const struct {
     TRY(chmod),
     TRY(chown),
     TRY(set_id),
+    TRY(born_set_id),
     TRY(touch),
     TRY(setxattr),
     TRY(mknod),

@@ -89,6 +89,24 @@ def execute(i):
       assert.equal(1, listener:accepted())
     end)
 
+    it("are named where the network is tried without", function()
+      local code = "import socket\ndef execute(i): socket.create_connection(('192.0.2.1', 9), 5)"
+      local _, err = execute(backend, "python", code, {})
+      assert.equal("effect_denied", err.kind, tostring(err))
+      assert.equal("Network", err.effect)
+    end)
+
+    it("are hinted at where a path may not be written", function()
+      for language, code in pairs{
+        python = "def execute(i): open('/usr/x', 'w')",
+        javascript = "function execute(i) { require('fs').writeFileSync('/usr/x', '') }",
+        bash = "execute() { echo > /usr/x; }",
+      } do
+        local _, err = execute(backend, language, code, {})
+        assert.truthy(err.hint and err.hint:find("FsWrite effect", 1, true), tostring(err))
+      end
+    end)
+
     it("open the paths they name, and no others, and as they say", function()
       local dir = helper.tmpdir()
       helper.write(dir .. "/in/given", "given")

@@ -158,7 +158,7 @@ int noe_launcher_open(struct noe_launcher **launcher, const char *jail_path,
 static size_t policy_index(const struct noe_seccomp_policy *policy)
 {
     return (size_t)policy->network | (size_t)policy->private_network << 1 |
-           (size_t)policy->private_ipc << 2 | (size_t)policy->processes << 3 |
+           (size_t)policy->walls << 2 | (size_t)policy->processes << 3 |
            (size_t)policy->report << 4;
 }
 

@@ -114,7 +114,7 @@ static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
     const struct noe_seccomp_policy policy = {
         .network = sandbox->network == NOE_NETWORK_HOST,
         .private_network = walls && sandbox->network == NOE_NETWORK_NONE,
-        .private_ipc = walls,
+        .walls = walls,
         .processes = sandbox->processes,
         .report = !sandbox->processes};
     const struct noe_filter *filter =

@@ -2,6 +2,7 @@
 #include "seccomp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -21,6 +22,8 @@
 #include "fd.h"
 
 enum { REPORT = 0 }; /* in place of an errno: EPERM, or the listener's answer */
+
+enum { TMPFILE = O_TMPFILE & ~O_DIRECTORY }; /* the one bit that is its own */
 
 /* A call is refused with `error` if all its comparisons hold. */
 struct rule {
@@ -167,8 +170,6 @@ static const struct rule machine[] = {
     DENY_IF(ioctl, EPERM, INT_IS(1, TIOCLINUX)),
 };
 
-/* Process 1 has the program's user, whom the kernel lets change its limits,
- * priority, scheduler and processors. Starved, it would watch no deadline. */
 static const struct rule others[] = {
     DENY(ptrace, EPERM),
     DENY(process_vm_readv, EPERM),
@@ -177,11 +178,71 @@ static const struct rule others[] = {
     DENY(kcmp, EPERM),
     DENY_IF(prlimit64, EPERM, IS_NOT(0, 0)),
     DENY_IF(setpriority, EPERM, INT_IS(0, PRIO_USER)),
+};
+
+/* Process 1 has the program's user, whom the kernel lets change its limits,
+ * priority, scheduler and processors. Starved, it would watch no deadline. */
+static const struct rule process_1[] = {
     DENY_IF(setpriority, EPERM, INT_IS(1, 1)),
     DENY_IF(sched_setparam, EPERM, INT_IS(0, 1)),
     DENY_IF(sched_setscheduler, EPERM, INT_IS(0, 1)),
     DENY_IF(sched_setattr, EPERM, INT_IS(0, 1)),
     DENY_IF(sched_setaffinity, EPERM, INT_IS(0, 1)),
+};
+
+/* Without walls it has the user's other processes beside it. */
+static const struct rule neighbours[] = {
+    DENY_IF(setpriority, EPERM, IS_NOT(1, 0)),
+    DENY_IF(sched_setparam, EPERM, IS_NOT(0, 0)),
+    DENY_IF(sched_setscheduler, EPERM, IS_NOT(0, 0)),
+    DENY_IF(sched_setattr, EPERM, IS_NOT(0, 0)),
+    DENY_IF(sched_setaffinity, EPERM, IS_NOT(0, 0)),
+    DENY_IF(ioprio_set, EPERM, IS_NOT(1, 0)),
+};
+
+/* A program that lies in a directory of the host's with its owner's id is a way
+ * in for other users, or out for this one. */
+static const struct rule set_ids[] = {
+    DENY_IF(fchmod, EPERM, HAS(1, S_ISUID)),
+    DENY_IF(fchmod, EPERM, HAS(1, S_ISGID)),
+    DENY_IF(fchmodat, EPERM, HAS(2, S_ISUID)),
+    DENY_IF(fchmodat, EPERM, HAS(2, S_ISGID)),
+    DENY_IF(chmod, EPERM, HAS(1, S_ISUID)),
+    DENY_IF(chmod, EPERM, HAS(1, S_ISGID)),
+};
+
+/* Likewise born so. What openat2 is to do is in memory; who knows it knows
+ * openat. */
+static const struct rule births[] = {
+    DENY(openat2, ENOSYS),
+    DENY_IF(open, EPERM, HAS(1, O_CREAT), HAS(2, S_ISUID)),
+    DENY_IF(open, EPERM, HAS(1, O_CREAT), HAS(2, S_ISGID)),
+    DENY_IF(open, EPERM, HAS(1, TMPFILE), HAS(2, S_ISUID)),
+    DENY_IF(open, EPERM, HAS(1, TMPFILE), HAS(2, S_ISGID)),
+    DENY_IF(openat, EPERM, HAS(2, O_CREAT), HAS(3, S_ISUID)),
+    DENY_IF(openat, EPERM, HAS(2, O_CREAT), HAS(3, S_ISGID)),
+    DENY_IF(openat, EPERM, HAS(2, TMPFILE), HAS(3, S_ISUID)),
+    DENY_IF(openat, EPERM, HAS(2, TMPFILE), HAS(3, S_ISGID)),
+    DENY_IF(creat, EPERM, HAS(1, S_ISUID)),
+    DENY_IF(creat, EPERM, HAS(1, S_ISGID)),
+    DENY_IF(mknod, EPERM, HAS(1, S_ISUID)),
+    DENY_IF(mknod, EPERM, HAS(1, S_ISGID)),
+    DENY_IF(mknodat, EPERM, HAS(2, S_ISUID)),
+    DENY_IF(mknodat, EPERM, HAS(2, S_ISGID)),
+};
+
+/* What Landlock does not judge: whoever owns a file may change these wherever
+ * it lies. */
+static const struct rule attributes[] = {
+    DENY(chmod, EPERM),        DENY(fchmod, EPERM),
+    DENY(fchmodat, EPERM),     DENY(chown, EPERM),
+    DENY(fchown, EPERM),       DENY(lchown, EPERM),
+    DENY(fchownat, EPERM),     DENY(utime, EPERM),
+    DENY(utimes, EPERM),       DENY(utimensat, EPERM),
+    DENY(futimesat, EPERM),    DENY(setxattr, EPERM),
+    DENY(lsetxattr, EPERM),    DENY(fsetxattr, EPERM),
+    DENY(removexattr, EPERM),  DENY(lremovexattr, EPERM),
+    DENY(fremovexattr, EPERM),
 };
 
 /* Objects without a file name, which outlive the program. */
@@ -237,8 +298,9 @@ static const struct rule starting[] = {
     DENY_IF(seccomp, EPERM, HAS(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
 };
 
-/* In rising order. Without a network only the first. AF_VSOCK, for one, reaches
- * the hypervisor from any network namespace. */
+/* In rising order. Without walls not the first: a socket of the host's may be
+ * reached by its name. Without a network no more than the first. AF_VSOCK, for
+ * one, reaches the hypervisor from any network namespace. */
 static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 
 /* A later call is not judged by the lists above, so it is not there. From
@@ -289,11 +351,16 @@ static int add_all(const struct builder *b, const struct rule *rules,
 }
 
 /* Every family that is not on the list: the gaps one by one, then all above. */
-static int add_families(const struct builder *b, size_t count)
+static int add_families(const struct builder *b, bool inet)
 {
+    static const struct rule none = DENY(socket, EAFNOSUPPORT);
+    size_t first = b->policy->walls ? 0 : 1;
+    size_t end = inet ? COUNT(families) : 1;
     unsigned next = 0;
 
-    for (size_t i = 0; i < count; i++, next++)
+    if (first == end)
+        return add(b, &none);
+    for (size_t i = first; i < end; i++, next++)
         for (; next < families[i]; next++) {
             struct rule gap = DENY_IF(socket, EAFNOSUPPORT, IS(0, next));
             if (add(b, &gap) != 0)
@@ -317,9 +384,14 @@ static int add_policy(const struct builder *b)
         {kernel, COUNT(kernel), true},
         {machine, COUNT(machine), true},
         {others, COUNT(others), true},
+        {process_1, COUNT(process_1), policy->walls},
+        {neighbours, COUNT(neighbours), !policy->walls},
+        {births, COUNT(births), true},
+        {set_ids, COUNT(set_ids), policy->walls},
+        {attributes, COUNT(attributes), !policy->walls},
         {pairs, COUNT(pairs), true},
         {internet, COUNT(internet), inet},
-        {shared_ipc, COUNT(shared_ipc), !policy->private_ipc},
+        {shared_ipc, COUNT(shared_ipc), !policy->walls},
         {starting, COUNT(starting), !policy->processes},
     };
 
@@ -327,7 +399,7 @@ static int add_policy(const struct builder *b)
         if (groups[i].wanted &&
             add_all(b, groups[i].rules, groups[i].count) != 0)
             return -1;
-    return add_families(b, inet ? COUNT(families) : 1);
+    return add_families(b, inet);
 }
 
 /* Numbers unknown to the list end here; the rest is libseccomp's. */

@@ -24,8 +24,9 @@ struct sock_filter;
 struct noe_seccomp_policy {
     bool network;         /* the host's network: IP and routing sockets */
     bool private_network; /* a network namespace of its own: these too */
-    bool private_ipc;     /* an IPC namespace of its own: System V objects and
-                             message queues end with it */
+    bool walls;           /* namespaces of mounts, processes and IPC of its own:
+                             what it makes ends with them, and no neighbour,
+                             socket or file of the host's is in reach */
     bool processes;       /* fork and exec */
     /*
      * Attempts to fork or exec go to a listener instead of failing at once.

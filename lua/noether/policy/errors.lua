@@ -370,9 +370,9 @@ end
 --- Name a failure.
 -- @tparam table facts `source`: whose failure, "stage", "nix", "pip", "sandbox" or "host";
 -- `stderr`: what it wrote; `exit_code`, `signal` ("SIGSEGV"), `reason` ("exit", "signal",
--- "timeout", ...): how it ended; `answer`: what a stage's wrapper answered, decoded, or nil; `code`:
--- the stage's; `effects`: the names of those that the stage declares, as keys; `denied`: a list of those that it
--- lacked when it tried, as the sandbox saw it
+-- "timeout", ...): how it ended; `answer`: what a stage's wrapper answered, decoded, or nil;
+-- `code`: the stage's text; `effects`: the names of those that it declares, as keys; `denied`: a
+-- list of those that it lacked when it tried, as the sandbox saw it
 -- @treturn string kind of the error
 -- @treturn string message: one bounded line without control bytes
 -- @treturn ?string hint
