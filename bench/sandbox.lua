@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- What a sandbox adds to /usr/bin/true: native against bubblewrap with the same description, each
--- less the bare spawn of the same series; what native's steps cost; runs per second at 1, 2 and 8 at
--- once; and that the ten-thousandth run costs what the first did.
+-- less the bare spawn of the same series; what native's steps cost; runs per second at 1, 2 and 8
+-- at once; and that the ten-thousandth run costs what the first did.
 local core = require "noether.core"
 local floor = require "floor"
 local isolation = require "noether.isolation"

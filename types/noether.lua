@@ -300,6 +300,10 @@ function Process:close() end
 ---@return integer?
 function Process:pid() end
 
+---What the steps to a native sandbox took; empty for other backends, or before the program runs.
+---@return { name: string, secs: number }[]
+function Process:setup_steps() end
+
 ---@return integer?
 function Process:pollfd() end
 

@@ -372,6 +372,32 @@ static const struct call passing[] = {
         REFUSED(setxattr, error), REFUSED(fsetxattr, error),                \
         REFUSED(lremovexattr, error)
 
+#define SIGNALS(error)                                                  \
+    {"kill of 2", SYS_kill, error, {2, 0}},                             \
+        {"kill of all", SYS_kill, error, {~0UL, 0}},                    \
+        {"tgkill", SYS_tgkill, error, {2, 2, 64}},                      \
+        {"tkill", SYS_tkill, error, {2, 64}},                           \
+        {"pidfd_send_signal", SYS_pidfd_send_signal, error, {~0UL, 0}}, \
+    {                                                                   \
+        "rt_sigqueueinfo", SYS_rt_sigqueueinfo, error,                  \
+        {                                                               \
+            2, 0, ~0UL                                                  \
+        }                                                               \
+    }
+
+static void test_signals(void)
+{
+    static const policy scoped = {.signals = true};
+    static const policy walls = {.walls = true};
+    static const struct call sent[] = {SIGNALS(0)};
+    static const struct call denied[] = {
+        SIGNALS(EPERM), {"kill of the group", SYS_kill, 0, {0, 0}}};
+
+    test_calls(&STRICT, "without walls or scopes", denied, COUNT(denied));
+    test_calls(&scoped, "with scopes", sent, COUNT(sent));
+    test_calls(&walls, "with walls", sent, COUNT(sent));
+}
+
 static void test_single_calls(void)
 {
     static const struct call shared_ipc[] = {OBJECTS(ENOSYS)};
@@ -971,19 +997,20 @@ static void test_build(void)
     size_t largest = 0;
     int built = 0;
 
-    for (unsigned bits = 0; bits < 32; bits++) {
+    for (unsigned bits = 0; bits < 64; bits++) {
         policy wanted = {.network = bits & 1,
                          .private_network = bits & 2,
                          .walls = bits & 4,
                          .processes = bits & 8,
-                         .report = bits & 16};
+                         .report = bits & 16,
+                         .signals = bits & 32};
         struct noe_filter filter;
         built += noe_seccomp_build(&wanted, &filter, &err) == 0;
         largest = filter.count > largest ? filter.count : largest;
         noe_filter_free(&filter);
         noe_filter_free(&filter);
     }
-    ok(built == 32, "every policy has a filter");
+    ok(built == 64, "every policy has a filter");
     ok(largest < 400, "of a size that loads fast");
     ok(open_descriptors() == before, "no descriptor is left");
 }
@@ -1017,6 +1044,7 @@ int main(int argc, char **argv)
         return 1;
     test_build();
     test_without_listeners();
+    test_signals();
     test_single_calls();
     test_namespaces();
     test_sockets();

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Kernels that lack something, played by leaving it unused: what the library falls back to, and that
--- it claims no more than it then has.
+-- Kernels that lack something, played by leaving it unused: what the library falls back to, and
+-- that it claims no more than it then has.
 local helper = require "spec.helper"
 local core = require "noether.core"
 local isolation = require "noether.isolation"

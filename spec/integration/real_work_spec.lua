@@ -71,10 +71,12 @@ if __name__ == "__main__":
 const { Worker } = require('worker_threads');
 const http = require('http'), zlib = require('zlib');
 const empty = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]);
-const worker = new Worker('require("worker_threads").parentPort.postMessage(6 * 7)', { eval: true });
+const code = 'require("worker_threads").parentPort.postMessage(6 * 7)';
+const worker = new Worker(code, { eval: true });
 worker.on('message', answer => {
   const server = http.createServer((_, response) => response.end(zlib.gzipSync('served')));
-  server.listen(0, '127.0.0.1', () => http.get({ host: '127.0.0.1', port: server.address().port }, response => {
+  const host = '127.0.0.1';
+  server.listen(0, host, () => http.get({ host, port: server.address().port }, response => {
     const parts = [];
     response.on('data', part => parts.push(part)).on('end', () => {
       console.log(answer, WebAssembly.validate(empty),

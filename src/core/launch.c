@@ -32,7 +32,7 @@
 extern const unsigned char noe_jail_image[];
 extern const size_t noe_jail_image_len;
 
-enum { POLICIES = 1 << 5 }; /* one for each set of a policy's switches */
+enum { POLICIES = 1 << 6 }; /* one for each set of a policy's switches */
 
 struct noe_launcher {
     int image; /* made when it is first needed */
@@ -159,7 +159,7 @@ static size_t policy_index(const struct noe_seccomp_policy *policy)
 {
     return (size_t)policy->network | (size_t)policy->private_network << 1 |
            (size_t)policy->walls << 2 | (size_t)policy->processes << 3 |
-           (size_t)policy->report << 4;
+           (size_t)policy->report << 4 | (size_t)policy->signals << 5;
 }
 
 const struct noe_filter *

@@ -8,12 +8,16 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "../jail/protocol.h"
 #include "argv.h"
 #include "error.h"
 #include "sandbox.h"
 #include "seccomp.h"
+#include "uapi.h"
+
+enum { LANDLOCK_WITH_SCOPES = 6 };
 
 /* The parts of one message; `strings` is a vector for its builder's sake, whose
  * bytes are just what is wanted. */
@@ -106,6 +110,18 @@ static int add_files(struct parts *parts, const struct noe_sandbox *sandbox,
     return status;
 }
 
+/* As the jail will find it. */
+static uint32_t landlock_version(const struct noe_launcher *launcher)
+{
+    uint32_t most = noe_launcher_pretence(launcher)->landlock;
+    long version =
+        syscall(SYS_landlock_create_ruleset, NULL, 0, NOE_LANDLOCK_VERSION);
+
+    if (version <= 0)
+        return 0;
+    return (uint32_t)version < most ? (uint32_t)version : most;
+}
+
 static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
                       struct noe_launcher *launcher, struct noe_error *err)
 {
@@ -116,6 +132,7 @@ static int add_filter(struct parts *parts, const struct noe_sandbox *sandbox,
         .private_network = walls && sandbox->network == NOE_NETWORK_NONE,
         .walls = walls,
         .processes = sandbox->processes,
+        .signals = landlock_version(launcher) >= LANDLOCK_WITH_SCOPES,
         .report = !sandbox->processes};
     const struct noe_filter *filter =
         noe_launcher_filter(launcher, &policy, err);

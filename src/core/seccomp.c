@@ -200,6 +200,17 @@ static const struct rule neighbours[] = {
     DENY_IF(ioprio_set, EPERM, IS_NOT(1, 0)),
 };
 
+/* Nor does an old Landlock keep signals from them. To its own group a program
+ * may send, the group being of a session of its own. */
+static const struct rule signals[] = {
+    DENY_IF(kill, EPERM, IS_NOT(0, 0)),
+    DENY(tkill, EPERM),
+    DENY(tgkill, EPERM),
+    DENY(rt_sigqueueinfo, EPERM),
+    DENY(rt_tgsigqueueinfo, EPERM),
+    DENY(pidfd_send_signal, EPERM),
+};
+
 /* A program that lies in a directory of the host's with its owner's id is a way
  * in for other users, or out for this one. */
 static const struct rule set_ids[] = {
@@ -386,6 +397,7 @@ static int add_policy(const struct builder *b)
         {others, COUNT(others), true},
         {process_1, COUNT(process_1), policy->walls},
         {neighbours, COUNT(neighbours), !policy->walls},
+        {signals, COUNT(signals), !policy->walls && !policy->signals},
         {births, COUNT(births), true},
         {set_ids, COUNT(set_ids), policy->walls},
         {attributes, COUNT(attributes), !policy->walls},

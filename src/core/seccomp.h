@@ -28,6 +28,8 @@ struct noe_seccomp_policy {
                              what it makes ends with them, and no neighbour,
                              socket or file of the host's is in reach */
     bool processes;       /* fork and exec */
+    bool signals;         /* without walls: the kernel keeps signals inside by
+                             itself (Landlock's scope) */
     /*
      * Attempts to fork or exec go to a listener instead of failing at once.
      * The filter must then be loaded with SECCOMP_FILTER_FLAG_NEW_LISTENER

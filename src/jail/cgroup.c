@@ -81,8 +81,9 @@ static void drop_group(char *group)
     group[0] = '\0';
 }
 
-/* "0" is whoever writes it. In version 1 by the list of threads: we have but one,
- * and to move one thread the kernel need not wait for all other processors. */
+/* "0" is whoever writes it. In version 1 by the list of threads: we have but
+ * one, and to move one thread the kernel need not wait for all other
+ * processors. */
 static int enter(const struct jail *jail, const char *group)
 {
     bool threads = jail->start.cgroup_version == 1;

@@ -106,8 +106,8 @@ static const char *become(const struct program *program)
         return "setsid";
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         return "set the parent-death signal";
-    /* One byte, not none: with none the kernel still feeds a core_pattern that is
-     * a program, on the host (core(5)); with one it does not. */
+    /* One byte, not none: with none the kernel still feeds a core_pattern that
+     * is a program, on the host (core(5)); with one it does not. */
     limit(RLIMIT_CORE, 1);
     if (program->control >= 0 && take_control(program->control) != 0)
         return "pass the control socket";

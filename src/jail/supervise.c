@@ -278,7 +278,8 @@ static void check_tree(struct supervisor *s)
         end_for(s, NOE_JAIL_CAUSE_CPU);
 }
 
-/* A group that is out of memory loses one process; the limit is for the tree. */
+/* A group that is out of memory loses one process; the limit is for the tree.
+ */
 static void check_limits(struct supervisor *s)
 {
     if (cgroup_memory_was_short(s->jail))

@@ -41,8 +41,8 @@ local function lines_of(path)
   return (sys.read_file(path) or ""):gmatch("[^\n]+")
 end
 
--- The mounts we see: `target`, `root`, `fs` and `super` (the file system's options). Blanks in names
--- are written in octal: proc(5).
+-- The mounts we see: `target`, `root`, `fs` and `super` (the file system's options). Blanks in
+-- names are written in octal: proc(5).
 local function mounts()
   local list = {}
   for line in lines_of("/proc/self/mountinfo") do
