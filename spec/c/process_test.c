@@ -1071,8 +1071,8 @@ static int host_at_file_limit(void)
         noe_process_close(run->process);
         run->process = NULL;
         CHECK(open_fds() <= before + 1);
-        done(run);
-        CHECK(open_fds() == before);
+        done(run); /* with the launcher, which had one open */
+        CHECK(open_fds() == before - 1);
         while (count > 0)
             close(filler[--count]);
         CHECK(!has_children());
@@ -1106,7 +1106,7 @@ static int host_at_process_limit(void)
         else
             CHECK(exited(result, 0));
         done(run);
-        CHECK(open_fds() == before && !has_children());
+        CHECK(open_fds() == before - 1 && !has_children());
     }
     return 0;
 }
@@ -1352,7 +1352,9 @@ static void test_no_core(void)
     struct run *run = prepare("crash", "-");
     const struct noe_result *result = finish(run);
 
-    ok(result != NULL && printed(result, "0\n") && result->signal == SIGSEGV,
+    /* One byte is less than any core, and keeps the kernel from feeding a
+     * program that the host's core_pattern names. */
+    ok(result != NULL && printed(result, "1\n") && result->signal == SIGSEGV,
        "kept: a crash leaves no core");
     done(run);
     setrlimit(RLIMIT_CORE, &before);

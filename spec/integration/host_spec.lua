@@ -143,7 +143,8 @@ describe("a host", function()
         print(r.reason, r.errno)
       end]])
     if helper.is_root() then
-      helper.shell("chmod -R a+rX " .. helper.quote(os.getenv "TMPDIR" .. "/.."))
+      local temporary = helper.quote(os.getenv "TMPDIR")
+      helper.shell(("chmod a+x %s/.. && chmod -R a+rX %s"):format(temporary, temporary))
       command = "setpriv --reuid 210987 --regid 210987 --clear-groups prlimit --nproc=1 " .. command
     else
       command = "prlimit --nproc=1 " .. command

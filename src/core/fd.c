@@ -28,7 +28,5 @@ int noe_fd_socketpair(int fds[2])
 
 int noe_fd_set_nonblocking(int fd)
 {
-    int flags = fcntl(fd, F_GETFL);
-
-    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    return fcntl(fd, F_SETFL, O_NONBLOCK);
 }

@@ -14,7 +14,8 @@ int noe_fd_pipe(int fds[2]);
 /* A connected pair of SOCK_SEQPACKET sockets, close-on-exec. As above. */
 int noe_fd_socketpair(int fds[2]);
 
-/* O_NONBLOCK on. 0, or -1 with errno. */
+/* O_NONBLOCK on, for a fresh pipe, which has no other flags. 0, or -1 with
+ * errno. */
 int noe_fd_set_nonblocking(int fd);
 
 #endif

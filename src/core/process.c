@@ -59,7 +59,6 @@ enum phase { RUNNING, DONE, NOTHING_RAN };
 struct noe_process {
     struct noe_launcher *launcher;
     struct noe_child child;
-    pid_t owner; /* a forked copy of the host must leave the child alone */
     enum phase phase;
     bool supervised;
     bool walled;
@@ -169,6 +168,12 @@ static int open_output(int *ours, int *theirs, struct noe_error *err)
     return noe_fd_set_nonblocking(*ours) == 0 ? 0 : pipe_failed(err);
 }
 
+/* A forked copy of the host must leave the child alone. */
+static bool is_ours(const struct noe_process *p)
+{
+    return !noe_launcher_is_copy(p->launcher);
+}
+
 /* Taken out before it is closed: where a forked copy of the host still holds
  * the descriptor, closing alone would leave it in the epoll set for ever. */
 static void stop_polling(const struct noe_process *p, int *fd)
@@ -202,6 +207,8 @@ static int open_input(struct noe_process *p, struct child_ends *ends,
 {
     int fds[2];
 
+    if (p->input_left == 0 && noe_launcher_null(p->launcher) >= 0)
+        return 0; /* launch_program gives that */
     if (noe_fd_pipe(fds) != 0)
         return pipe_failed(err);
     ends->stdio[0] = fds[0];
@@ -237,7 +244,7 @@ static int open_all(struct noe_process *p, const struct noe_options *options,
                              "");
     p->control = pair[0];
     ends->control = pair[1];
-    struct noe_message message = {options, p->owner, p->deadline_us};
+    struct noe_message message = {options, getpid(), p->deadline_us};
     return noe_message_send(&message, p->launcher, p->control, err);
 }
 
@@ -269,8 +276,11 @@ static int launch_program(struct noe_process *p,
 {
     static const char *const empty[] = {NULL};
     const char *const *envp = options->envp != NULL ? options->envp : empty;
+    int input = ends->stdio[0];
+    if (input < 0)
+        input = noe_launcher_null(p->launcher);
     struct noe_launch launch = {
-        .stdio = {ends->stdio[0], ends->stdio[1], ends->stdio[2]},
+        .stdio = {input, ends->stdio[1], ends->stdio[2]},
         .control = ends->control,
         .pass_image = p->wrapped,
         .argv = options->argv,
@@ -320,7 +330,6 @@ static struct noe_process *new_process(struct noe_launcher *launcher,
     if (p == NULL)
         return NULL;
     p->launcher = launcher;
-    p->owner = getpid();
     p->supervised = options->supervise;
     p->walled = has_sandbox(options) &&
                 options->sandbox->backend != NOE_BACKEND_LANDLOCK;
@@ -452,7 +461,8 @@ static void hear_jail(struct noe_process *p)
         len = recv(p->control, &event, sizeof(event), MSG_DONTWAIT);
         if (len == (ssize_t)sizeof(event))
             note_event(p, &event);
-    } while (len > 0 || (len < 0 && (errno == ECONNRESET || errno == EINTR)));
+    } while (!p->ended &&
+             (len > 0 || (len < 0 && (errno == ECONNRESET || errno == EINTR))));
 }
 
 static void too_much_output(struct noe_process *p)
@@ -618,7 +628,8 @@ static void explain_silence(struct noe_process *p)
 
 static void close_streams(struct noe_process *p)
 {
-    bool polled = p->owner == getpid(); /* the set is not ours in a fork */
+    /* Of a set that nobody will ask any more, and in a fork it is not ours. */
+    bool polled = !p->owns_poller && is_ours(p);
     int *const fds[] = {&p->output_fd, &p->errors_fd, &p->input_fd,
                         &p->child.pidfd};
 
@@ -819,7 +830,7 @@ int noe_process_pid(const struct noe_process *process)
 
 int noe_process_kill(struct noe_process *process, int signal)
 {
-    if (process->phase != RUNNING || process->owner != getpid()) {
+    if (process->phase != RUNNING || !is_ours(process)) {
         errno = ESRCH;
         return -1;
     }
@@ -836,7 +847,7 @@ int noe_process_kill(struct noe_process *process, int signal)
 
 void noe_process_cancel(struct noe_process *process)
 {
-    if (process->phase == RUNNING && process->owner == getpid())
+    if (process->phase == RUNNING && is_ours(process))
         end_for(process, NOE_REASON_CANCELLED);
 }
 
@@ -859,7 +870,7 @@ void noe_process_close(struct noe_process *process)
     if (process == NULL)
         return;
     struct noe_process *p = process;
-    if (p->child.pidfd >= 0 && p->owner == getpid())
+    if (p->child.pidfd >= 0 && is_ours(p))
         abandon(p);
     close_streams(p);
     if (p->owns_poller)

@@ -213,6 +213,14 @@ static bool hear_init(struct supervisor *s)
     return true;
 }
 
+static bool has_ended(pid_t pid)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid != 0;
+}
+
 /* Reaps orphans at once. The program itself is left a zombie, so that its
  * number stays its process group's until that is killed. */
 static void hear_children(struct supervisor *s)
@@ -220,6 +228,9 @@ static void hear_children(struct supervisor *s)
     char drain[1024];
     siginfo_t info;
 
+    s->over = s->over || has_ended(s->program);
+    if (s->over)
+        return;
     (void)!read(s->children, drain, sizeof(drain));
     for (;;) {
         info.si_pid = 0;
@@ -351,8 +362,8 @@ static void end_tree(struct supervisor *s)
     bool by_itself = s->end.cause == NOE_JAIL_CAUSE_NONE;
 
     if (s->program > 0) {
-        kill(-s->program, SIGKILL);
-        kill(s->program, SIGKILL); /* init leads no group */
+        /* Init leads no group. */
+        kill(walls ? s->program : -s->program, SIGKILL);
     }
     if (s->program > 0 && by_itself && !walls)
         s->end.has_status =
