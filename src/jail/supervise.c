@@ -362,8 +362,9 @@ static void end_tree(struct supervisor *s)
     bool by_itself = s->end.cause == NOE_JAIL_CAUSE_NONE;
 
     if (s->program > 0) {
-        /* Init leads no group. */
-        kill(walls ? s->program : -s->program, SIGKILL);
+        kill(-s->program, SIGKILL);
+        if (walls)
+            kill(s->program, SIGKILL); /* init leads no group */
     }
     if (s->program > 0 && by_itself && !walls)
         s->end.has_status =
