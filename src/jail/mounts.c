@@ -156,18 +156,34 @@ static int make_parents(const char *path)
     return 0;
 }
 
+/* Most have their parents already, so these are made only if it fails. */
+static int make_node(const char *path, mode_t mode)
+{
+    bool directory = S_ISDIR(mode);
+
+    for (int attempt = 0; attempt < 2; attempt++) {
+        int status =
+            directory ? mkdir(path, mode & 0777) : mknod(path, mode, 0);
+        if (status == 0 || errno == EEXIST)
+            return 0;
+        if (errno != ENOENT || make_parents(path) != 0)
+            return -1;
+    }
+    return -1;
+}
+
 static int make_directory(const char *path)
 {
-    if (make_parents(path) != 0)
-        return -1;
-    return mkdir(path, 0755) != 0 && errno != EEXIST ? -1 : 0;
+    return make_node(path, S_IFDIR | 0755);
 }
 
 static int make_file(const char *path, const char *text)
 {
-    if (make_parents(path) != 0)
+    if (make_node(path, S_IFREG | 0644) != 0)
         return -1;
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (*text == '\0')
+        return 0;
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
     ssize_t wrote = write(fd, text, strlen(text));
