@@ -51,13 +51,13 @@ static int watch_children(void)
 
 /* The descriptor is made before the parent is compared, so it cannot be that
  * of a stranger that got the number of a host that is gone. */
-static int watch_host(pid_t host)
+static void watch_host(struct supervisor *s)
 {
-    int fd = (int)syscall(SYS_pidfd_open, host, 0);
+    pid_t host = s->jail->start.host_pid;
 
+    s->host = (int)syscall(SYS_pidfd_open, host, 0);
     if (getppid() != host)
-        _exit(0); /* died between clone and now */
-    return fd;
+        end_for(s, NOE_JAIL_CAUSE_CANCELLED);
 }
 
 /* What an init that is started anew needs to know waits in its socket before it
@@ -158,8 +158,12 @@ static void start(struct supervisor *s)
 
     s->program = walls ? start_behind_walls(s, &event) : start_here(s, &event);
     s->over = s->program < 0;
+    /* What can wait until the program runs is done beside it. */
+    watch_host(s);
+    s->children = watch_children();
+    s->next_sample_us = jail_clock_us() + SAMPLE_US;
     event.watches_host = s->host >= 0;
-    if (s->over || !walls)
+    if (s->program < 0 || !walls)
         jail_send(NOE_JAIL_CONTROL_FD, &event);
 }
 
@@ -426,9 +430,6 @@ int supervise(struct jail *jail)
 
     fcntl(NOE_JAIL_CONTROL_FD, F_SETFD, FD_CLOEXEC);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    s.host = watch_host(jail->start.host_pid);
-    s.children = watch_children();
-    s.next_sample_us = jail_clock_us() + SAMPLE_US;
     cgroup_enter(jail, &s.end);
     start(&s);
     while (!s.over)
