@@ -1340,6 +1340,36 @@ static void test_launcher_image(void)
        "the supervisor can be installed");
 }
 
+/* A worker forked after the first run has runs of its own. */
+static void test_forked_worker(void)
+{
+    struct noe_launcher *launcher = NULL;
+    const char *const argv[] = {"/bin/true", NULL};
+    struct noe_options options;
+    struct noe_process *process = NULL;
+    struct noe_error error;
+    int status = -1;
+
+    noe_options_init(&options);
+    options.argv = argv;
+    noe_launcher_open(&launcher, NULL, &error);
+    noe_process_start(&process, launcher, &options, &error);
+    noe_process_wait(process, -1, &error);
+    noe_process_close(process);
+    pid_t worker = fork();
+    if (worker == 0) {
+        static const char *const sleeper[] = {"/bin/sleep", "30", NULL};
+        options.argv = sleeper;
+        if (noe_process_start(&process, launcher, &options, &error) != 0)
+            _exit(1);
+        noe_process_cancel(process);
+        _exit(noe_process_wait(process, 5000, &error) == 1 ? 0 : 2);
+    }
+    waitpid(worker, &status, 0);
+    ok(status == 0, "a forked worker's own run is its own");
+    noe_launcher_close(launcher);
+}
+
 /* No cores: they may be big, and they land in the host's directories. */
 static void test_no_core(void)
 {
@@ -1466,6 +1496,7 @@ int main(int argc, char **argv)
     test_chain();
     test_against_the_jail();
     test_host_death();
+    test_forked_worker();
     test_no_core();
     test_launcher_image();
     return plan_done();

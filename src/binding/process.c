@@ -272,7 +272,7 @@ static int poller_field(lua_State *L, int at)
 
 struct process {
     struct noe_process *process;
-    const struct noe_launcher *launcher; /* lives as long as the state */
+    pid_t owner;
 };
 
 static struct process *check_process(lua_State *L)
@@ -281,7 +281,7 @@ static struct process *check_process(lua_State *L)
 
     if (box->process == NULL)
         luaL_error(L, "the process is closed");
-    if (noe_launcher_is_copy(box->launcher))
+    if (box->owner != getpid())
         luaL_error(L, "the process belongs to the parent of this one");
     return box;
 }
@@ -320,7 +320,7 @@ static int process_spawn(lua_State *L)
         return failed;
     struct launcher *launcher = lua_touserdata(L, -1);
     struct process *box = lua_newuserdata(L, sizeof(*box));
-    *box = (struct process){NULL, NULL};
+    *box = (struct process){NULL, getpid()};
     luaL_getmetatable(L, PROCESS);
     lua_setmetatable(L, HANDLE);
     /* The handle keeps the input, which is read while the program runs. */
@@ -349,7 +349,6 @@ static int process_spawn(lua_State *L)
     }
     options.argv = noeL_pushvector(L, OPTIONS, "argv");
     options.envp = noeL_pushvector(L, OPTIONS, "env");
-    box->launcher = launcher->launcher;
     if (noe_process_start(&box->process, launcher->launcher, &options, &err))
         return noeL_pushfailure(L, &err);
     lua_settop(L, HANDLE);

@@ -37,8 +37,6 @@ enum { POLICIES = 1 << 6 }; /* one for each set of a policy's switches */
 struct noe_launcher {
     int image; /* made when it is first needed */
     int null;  /* what a program without input reads: cheaper than a pipe */
-    pid_t owner;
-    unsigned char *ours; /* a page that is zero in a forked child, or NULL */
     char *jail_path;
     struct noe_filter filters[POLICIES];
     struct noe_cgroups cgroups;
@@ -137,29 +135,6 @@ static int need_image(struct noe_launcher *launcher, struct noe_error *err)
     return launcher->image >= 0 ? 0 : -1;
 }
 
-/* Cheaper to look at than getpid, which is asked at every step. */
-static unsigned char *mark_as_ours(void)
-{
-    size_t size = (size_t)getpagesize();
-    unsigned char *page = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (page == MAP_FAILED)
-        return NULL;
-    if (madvise(page, size, MADV_WIPEONFORK) != 0) {
-        munmap(page, size);
-        return NULL;
-    }
-    *page = 1;
-    return page;
-}
-
-bool noe_launcher_is_copy(const struct noe_launcher *launcher)
-{
-    return launcher->ours != NULL ? *launcher->ours == 0
-                                  : launcher->owner != getpid();
-}
-
 int noe_launcher_null(const struct noe_launcher *launcher)
 {
     return launcher->null;
@@ -182,8 +157,6 @@ int noe_launcher_open(struct noe_launcher **launcher, const char *jail_path,
                              "%s", "");
     made->image = -1;
     made->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    made->owner = getpid();
-    made->ours = mark_as_ours();
     made->pretence.landlock = UINT32_MAX;
     *launcher = made;
     return 0;
@@ -442,8 +415,6 @@ void noe_launcher_close(struct noe_launcher *launcher)
     if (launcher == NULL)
         return;
     noe_fd_close(&launcher->null);
-    if (launcher->ours != NULL)
-        munmap(launcher->ours, (size_t)getpagesize());
     noe_launcher_reap(launcher);
     for (size_t i = 0; i < launcher->unreaped_count; i++)
         noe_fd_close(&launcher->unreaped[i].pidfd);

@@ -52,10 +52,6 @@ noe_launcher_pretence(const struct noe_launcher *launcher);
 /* Where a control group can be made for a run; looked for once. */
 const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher);
 
-/* Whether this is a copy of the launcher in a forked child of its process, to
- * which nothing of it belongs. */
-bool noe_launcher_is_copy(const struct noe_launcher *launcher);
-
 /* /dev/null, open for reading; the launcher's own. -1 if there is none. */
 int noe_launcher_null(const struct noe_launcher *launcher);
 

@@ -59,6 +59,7 @@ enum phase { RUNNING, DONE, NOTHING_RAN };
 struct noe_process {
     struct noe_launcher *launcher;
     struct noe_child child;
+    pid_t owner;
     enum phase phase;
     bool supervised;
     bool walled;
@@ -171,7 +172,7 @@ static int open_output(int *ours, int *theirs, struct noe_error *err)
 /* A forked copy of the host must leave the child alone. */
 static bool is_ours(const struct noe_process *p)
 {
-    return !noe_launcher_is_copy(p->launcher);
+    return p->owner == getpid();
 }
 
 /* Taken out before it is closed: where a forked copy of the host still holds
@@ -244,7 +245,7 @@ static int open_all(struct noe_process *p, const struct noe_options *options,
                              "");
     p->control = pair[0];
     ends->control = pair[1];
-    struct noe_message message = {options, getpid(), p->deadline_us};
+    struct noe_message message = {options, p->owner, p->deadline_us};
     return noe_message_send(&message, p->launcher, p->control, err);
 }
 
@@ -330,6 +331,7 @@ static struct noe_process *new_process(struct noe_launcher *launcher,
     if (p == NULL)
         return NULL;
     p->launcher = launcher;
+    p->owner = getpid();
     p->supervised = options->supervise;
     p->walled = has_sandbox(options) &&
                 options->sandbox->backend != NOE_BACKEND_LANDLOCK;
