@@ -111,8 +111,9 @@ struct noe_limits {
     uint64_t processes;     /* of the whole tree */
     uint64_t open_files;    /* of each process */
     uint64_t file_bytes;    /* of each file written */
-    uint64_t private_bytes; /* of each private directory */
-    uint64_t private_files; /* in each private directory */
+    uint64_t private_bytes; /* of the private directories together; with
+                             NOE_BACKEND_BWRAP of each */
+    uint64_t private_files; /* in them together */
 };
 
 /* Everything unlimited. */

@@ -316,6 +316,14 @@ yes /dev/shm
       assert.is_true(contains(result.enforced, "tmpfs_limits"))
     end)
 
+    it("private directories share their size where the walls are ours", function()
+      local text = inside(backend, [[
+        head -c 700000 /dev/zero >/work/a
+        head -c 700000 /dev/zero 2>/dev/null >/tmp/b && echo fits || echo full]],
+        { limits = { private_bytes = 1024 * 1024 } })
+      assert.equal(backend == "native" and "full\n" or "fits\n", text)
+    end)
+
     it("the number of processes is limited, of this run only", function()
       local fork = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.2 & done 2>/dev/null; wait"
       local bomb = [[import os, time

@@ -124,8 +124,8 @@ function Error:to_table() end
 ---@field processes? number
 ---@field open_files? number of each process
 ---@field file_bytes? number of each file
----@field private_bytes? number of each private directory
----@field private_files? number in each private directory
+---@field private_bytes? number of the private directories together (with bwrap: of each)
+---@field private_files? number in the private directories together
 
 ---@class noether.Grants
 ---@field paths? string[] what policies may bind read-write without an effect

@@ -115,13 +115,16 @@ static void enter_memory(struct jail *jail)
         drop_group(memory_group);
 }
 
-/* In version 2 it is the same group, if there is one already. */
+/* In version 2 it is the same group, if there is one already. Another is not
+ * made where the program has users of its own: RLIMIT_NPROC counts these alone
+ * then, and a group takes longer to make and to remove than the namespaces. */
 static void enter_pids(struct jail *jail)
 {
     int64_t count = jail->start.limits.processes;
     bool shared = jail->start.cgroup_version == 2 && memory_group[0] != '\0';
+    bool own_users = jail->start.walls == NOE_JAIL_NATIVE;
 
-    if (count == NOE_JAIL_NO_LIMIT)
+    if (count == NOE_JAIL_NO_LIMIT || (own_users && !shared))
         return;
     if (shared)
         noe_text_add(pids_group, memory_group);

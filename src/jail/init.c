@@ -127,9 +127,9 @@ int init(struct jail *jail)
     if (jail->start.walls == NOE_JAIL_WRAPPED) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         unmark_environment(jail->envp);
+        jail_send(NOE_JAIL_CONTROL_FD,
+                  &(struct noe_jail_event){.type = NOE_JAIL_STARTING});
     }
-    jail_send(NOE_JAIL_CONTROL_FD,
-              &(struct noe_jail_event){.type = NOE_JAIL_STARTING});
     self.program = start(&self, jail, &event);
     jail_step_done(jail, NOE_JAIL_STEP_COUNT - 1);
     memcpy(event.step_us, jail->step_us, sizeof(event.step_us));

@@ -28,8 +28,6 @@
 #include "../core/uapi.h"
 #include "../core/text.h"
 
-#define PRIVATE_DIRECTORIES "/work", "/tmp", "/dev/shm"
-
 static const char *beneath(const char *absolute)
 {
     return absolute[1] != '\0' ? absolute + 1 : ".";
@@ -177,13 +175,14 @@ static int make_directory(const char *path)
     return make_node(path, S_IFDIR | 0755);
 }
 
+static int make_empty_file(const char *path)
+{
+    return make_node(path, S_IFREG | 0644);
+}
+
 static int make_file(const char *path, const char *text)
 {
-    if (make_node(path, S_IFREG | 0644) != 0)
-        return -1;
-    if (*text == '\0')
-        return 0;
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int fd = open(path, O_WRONLY | O_CREAT, 0644);
     if (fd < 0)
         return -1;
     ssize_t wrote = write(fd, text, strlen(text));
@@ -204,7 +203,7 @@ static int make_bind_place(const struct jail_bind *bind)
 {
     const char *place = beneath(bind->target);
 
-    return is_directory(bind) ? make_directory(place) : make_file(place, "");
+    return is_directory(bind) ? make_directory(place) : make_empty_file(place);
 }
 
 /* So that the program's own id has a name and localhost an address. */
@@ -221,9 +220,13 @@ static const struct {
  * be made in what is bound, on the host. */
 int make_places(struct jail *jail, const char **path)
 {
-    *path = "/proc";
-    if (make_directory(beneath(*path)) != 0)
-        return -1;
+    static const char *const directories[] = {"/proc", "/etc"};
+
+    for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++) {
+        *path = directories[i];
+        if (make_directory(beneath(*path)) != 0)
+            return -1;
+    }
     for (size_t i = 0; i < sizeof(FILES) / sizeof(*FILES); i++) {
         *path = FILES[i].path;
         if (make_file(*path, FILES[i].text) != 0)
@@ -261,14 +264,25 @@ int mount_binds(struct jail *jail, const char **path)
     return 0;
 }
 
-static int bind_file(const char *source, const char *target,
-                     uint64_t attributes)
+/* What only root can have put there, upon a place that was made just now. */
+static int bind_file(const char *path, uint64_t attributes)
 {
-    int tree = copy_tree(source, attributes);
+    struct noe_mount_attr attr = {.attr_set = attributes,
+                                  .propagation = MS_PRIVATE};
+    int tree = (int)syscall(SYS_open_tree, AT_FDCWD, path,
+                            NOE_OPEN_TREE_CLONE | O_CLOEXEC);
+
     if (tree < 0)
         return -1;
-    int status = attach_tree(tree, target);
+    int status = -1;
+    if (make_empty_file(beneath(path)) == 0 &&
+        syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr,
+                sizeof(attr)) == 0)
+        status = (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, beneath(path),
+                              NOE_MOVE_MOUNT_F_EMPTY_PATH);
+    int code = errno;
     close(tree);
+    errno = code;
     return status;
 }
 
@@ -285,10 +299,9 @@ static int mount_stub_proc(void)
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         char path[64];
         noe_text_add(noe_text_add(path, "/proc/"), names[i]);
-        if (make_file(beneath(path), "") != 0 ||
-            bind_file(path, path,
-                      NOE_MOUNT_ATTR_RDONLY | NOE_MOUNT_ATTR_NOSUID |
-                          NOE_MOUNT_ATTR_NODEV | NOE_MOUNT_ATTR_NOEXEC) != 0)
+        if (bind_file(path, NOE_MOUNT_ATTR_RDONLY | NOE_MOUNT_ATTR_NOSUID |
+                                NOE_MOUNT_ATTR_NODEV | NOE_MOUNT_ATTR_NOEXEC) !=
+            0)
             return -1;
     }
     return mount(NULL, "proc", NULL,
@@ -327,10 +340,8 @@ int make_devices(struct jail *jail, const char **path)
     (void)jail;
     for (size_t i = 0; i < sizeof(nodes) / sizeof(*nodes); i++) {
         *path = nodes[i];
-        if (make_file(beneath(*path), "") != 0 ||
-            bind_file(*path, *path,
-                      NOE_MOUNT_ATTR_RDONLY | NOE_MOUNT_ATTR_NOSUID |
-                          NOE_MOUNT_ATTR_NOEXEC) != 0)
+        if (bind_file(*path, NOE_MOUNT_ATTR_RDONLY | NOE_MOUNT_ATTR_NOSUID |
+                                 NOE_MOUNT_ATTR_NOEXEC) != 0)
             return -1;
     }
     for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++) {
@@ -373,19 +384,26 @@ static void add_amount(char *options, const char *name, int64_t amount)
                         (unsigned long long)amount);
 }
 
-/* First of all mounts: a bind may lie in one of them, or be one. */
+/* First of all mounts: a bind may lie in one of them, or be one. They are
+ * directories of one tmpfs, which costs a third of three and has one limit for
+ * all. It lies beneath the first of them, where no path leads. */
 int mount_private(struct jail *jail, const char **path)
 {
-    static const char *const places[] = {PRIVATE_DIRECTORIES};
+    static const char *const places[][2] = {
+        {"tmp", "work/tmp"}, {"dev/shm", "work/shm"}, {"work", "work/work"}};
+    char options[128] = "mode=0700";
 
+    add_amount(options, ",size=", jail->start.private_bytes);
+    add_amount(options, ",nr_inodes=", jail->start.private_files);
+    *path = "/work";
+    if (make_directory("work") != 0 ||
+        mount("private", "work", "tmpfs", MS_NOSUID | MS_NODEV, options) != 0)
+        return -1;
     for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-        char options[128] = "mode=0700";
-        *path = places[i];
-        add_amount(options, ",size=", jail->start.private_bytes);
-        add_amount(options, ",nr_inodes=", jail->start.private_files);
-        if (make_directory(beneath(*path)) != 0 ||
-            mount("private", beneath(*path), "tmpfs", MS_NOSUID | MS_NODEV,
-                  options) != 0)
+        const char *const *place = places[i];
+        *path = place[0];
+        if (mkdir(place[1], 0700) != 0 || make_directory(place[0]) != 0 ||
+            mount(place[1], place[0], NULL, MS_BIND, NULL) != 0)
             return -1;
     }
     return 0;

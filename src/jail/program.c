@@ -22,12 +22,17 @@ static int limit(int resource, int64_t value)
 {
     if (value == NOE_JAIL_NO_LIMIT)
         return 0;
-    rlim_t amount = (rlim_t)value;
-    struct rlimit now;
+    struct rlimit wanted = {(rlim_t)value, (rlim_t)value};
+    struct rlimit host;
+    bool set = prlimit(0, resource, &wanted, &host) == 0;
+
+    if (!set && getrlimit(resource, &host) != 0)
+        return -1;
+    if (set && host.rlim_max >= wanted.rlim_max)
+        return 0;
     /* A limit above the host's own hard limit is already kept. */
-    if (getrlimit(resource, &now) == 0 && now.rlim_max < amount)
-        amount = now.rlim_max;
-    struct rlimit wanted = {amount, amount};
+    if (host.rlim_max < wanted.rlim_max)
+        wanted.rlim_cur = wanted.rlim_max = host.rlim_max;
     return setrlimit(resource, &wanted);
 }
 

@@ -60,7 +60,7 @@ struct noe_jail_start {
     int32_t host_pid;
     int64_t deadline_us; /* CLOCK_MONOTONIC; NOE_JAIL_NO_LIMIT: none */
     struct noe_jail_limits limits;
-    int64_t private_bytes; /* of each private directory */
+    int64_t private_bytes; /* of the private directories together */
     int64_t private_files;
     uint64_t password[3]; /* for the one execve that the filter lets pass */
     uint32_t host_network;

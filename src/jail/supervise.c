@@ -26,6 +26,7 @@ struct supervisor {
     int init;     /* socket to the jail inside the walls, or -1 */
     int listener; /* without walls: the filter's questions, or -1 */
     pid_t program;
+    bool told_start; /* init has nothing more to say before its end */
     bool over;
     int64_t next_sample_us;
     int64_t peak_bytes;
@@ -146,6 +147,9 @@ static pid_t start_behind_walls(struct supervisor *s,
         pid = start_wrapped(jail, pair[1], event);
     else
         pid = native_start(jail, pair, event);
+    /* A wrapper may end before there is an init; init itself is silent only
+     * if it was killed, at any moment. */
+    s->end.may_have_run = !wrapped && pid > 0;
     close(pair[1]);
     s->init = pair[0];
     return pid;
@@ -205,6 +209,7 @@ static bool hear_init(struct supervisor *s)
         return false;
     }
     event.watches_host = s->host >= 0;
+    s->told_start = event.type != NOE_JAIL_STARTING;
     if (event.type == NOE_JAIL_STARTED || event.type == NOE_JAIL_FAILED)
         jail_send(NOE_JAIL_CONTROL_FD, &event);
     s->end.may_have_run = event.type != NOE_JAIL_FAILED;
@@ -337,7 +342,7 @@ static void watch(struct supervisor *s)
     struct pollfd fds[] = {{s->children, POLLIN, 0},
                            {NOE_JAIL_CONTROL_FD, POLLIN, 0},
                            {s->host, POLLIN, 0},
-                           {s->init, POLLIN, 0},
+                           {s->told_start ? -1 : s->init, POLLIN, 0},
                            {s->listener, POLLIN, 0}};
 
     /* poll fails if the program has lowered our limit of open files: then
