@@ -8,6 +8,7 @@ local core = require "noether.core"
 local errors = require "noether.error"
 local isolation = require "noether.isolation"
 local options = require "noether.options"
+local sets = require "noether.set"
 local sys = require "noether.sys"
 
 local M = {}
@@ -161,6 +162,7 @@ function M.launch(argv, opts)
   end
   return setmetatable({
     handle = handle, argv = copy, isolation = sandbox and sandbox.backend or "none",
+    owner = sys.getpid(),
   }, metatable)
 end
 
@@ -168,11 +170,19 @@ end
 -- @treturn ?userdata with `pollfd()` and `close()`; or nil and an error
 -- @treturn ?table
 function M.poller()
-  local poller, message, errno = core.poller()
+  local poller, message, errno = sys.poller()
   if poller then return poller end
   return nil, errors.new{
     kind = "spawn_failed", message = message, errno = errno, hint = HINTS[errno],
   }
+end
+
+-- Raises in a forked copy of the host: the process is its parent's to wait for.
+local function check_owner(self, fname)
+  options.method(fname, self, 4)
+  if self.owner ~= sys.getpid() then
+    error(fname .. ": the process belongs to the parent of this one", 3)
+  end
 end
 
 -- Keeps the first outcome; `progress` is what the core said.
@@ -180,20 +190,25 @@ local function note(self, progress, message, errno, fault)
   if self.outcome or progress == false then return self.outcome ~= nil end
   if progress == nil then
     self.outcome = { err = failure(self.argv, message, errno, fault) }
-    return true
+  else
+    local result = self.handle:result()
+    result.isolation, result.argv = self.isolation, self.argv
+    self.outcome = { result = result }
   end
-  local result = self.handle:result()
-  result.isolation, result.argv = self.isolation, self.argv
-  self.outcome = { result = result }
+  sets.touch(self)
   return true
 end
 
 --- Do what can be done now, without waiting.
 -- @treturn boolean whether it is over
 function Process:step()
+  check_owner(self, "process:step")
   if self.outcome or not self.handle then return true end
   return note(self, self.handle:step())
 end
+
+--- For sets: as `step`.
+Process.look = Process.step
 
 --- Wait until the program and all it started are gone, and its output is here. Never kills.
 -- @tparam[opt] number secs how long at most; nil is as long as it takes
@@ -203,6 +218,7 @@ end
 -- `cpu_user_secs`, `cpu_system_secs`, `max_rss_bytes`, `isolation`, `enforced`, `argv`
 -- @treturn ?table error: `pending`, `closed`, or why nothing ran
 function Process:wait(secs)
+  check_owner(self, "process:wait")
   if secs ~= nil then options.argument("process:wait", "secs", secs, "duration") end
   local deadline = secs and core.clock() + secs
   while self.handle and not self.outcome do
@@ -217,6 +233,7 @@ end
 -- @treturn ?table as of `wait`
 -- @treturn ?table
 function Process:result()
+  check_owner(self, "process:result")
   if self.outcome then return self.outcome.result, self.outcome.err end
   return nil, self.handle and pending() or closed()
 end
@@ -224,6 +241,7 @@ end
 --- @treturn ?number a descriptor that becomes readable when `step` has something to do; the same
 -- until `close`
 function Process:pollfd()
+  check_owner(self, "process:pollfd")
   return self.handle and self.handle:pollfd()
 end
 
@@ -234,18 +252,21 @@ end
 
 --- @treturn ?number seconds after which `step` has something to do in any case
 function Process:timeout()
+  check_owner(self, "process:timeout")
   if self.outcome or not self.handle then return 0 end
   return self.handle:timeout()
 end
 
 --- @treturn ?number the id of this program's child: the supervisor, or the program if bare
 function Process:pid()
+  check_owner(self, "process:pid")
   return self.handle and self.handle:pid()
 end
 
 --- What the steps to a native sandbox took.
 -- @treturn table list of `{ name, secs }`; empty for other backends, or before the program runs
 function Process:setup_steps()
+  check_owner(self, "process:setup_steps")
   return self.handle and self.handle:setup_steps() or {}
 end
 
@@ -254,6 +275,7 @@ end
 -- @treturn ?boolean true, or nil and an error (errno `ESRCH`: it has ended)
 -- @treturn ?table
 function Process:kill(signal)
+  check_owner(self, "process:kill")
   local number = core.signal_number(signal == nil and "TERM" or signal)
   if not number then
     error(("process:kill: no signal '%s'"):format(tostring(signal)), 2)
@@ -267,7 +289,11 @@ end
 --- End the program and all it started; the result's reason is then `cancelled`.
 -- @treturn boolean true
 function Process:cancel()
-  if self.handle then self.handle:cancel() end
+  check_owner(self, "process:cancel")
+  if self.handle then
+    self.handle:cancel()
+    sets.touch(self)
+  end
   return true
 end
 
@@ -276,8 +302,10 @@ end
 -- @treturn boolean true, however often it is called
 function Process:close()
   local handle = self.handle
+  if not handle then return true end
+  sets.release(self)
   self.handle = nil
-  if handle then handle:close() end
+  handle:close()
   return true
 end
 
@@ -402,53 +430,7 @@ function M.run(argv, opts)
   return result, err
 end
 
-local function is_handle(value)
-  return type(value) == "table" and type(value.step) == "function"
-end
-
-local function first_over(list)
-  for i, item in ipairs(list) do
-    if item:step() then return i end
-  end
-  return nil
-end
-
--- The descriptors, and how long the most impatient of the items may be left alone.
-local function polled(list, left)
-  local fds = {}
-  for i, item in ipairs(list) do
-    fds[i] = item:pollfd()
-    local timeout = item:timeout()
-    if timeout and (not left or timeout < left) then left = timeout end
-  end
-  return fds, left
-end
-
---- Wait until one of several is over.
--- @tparam table list processes and tasks, in any mixture
--- @tparam[opt] number secs how long at most; nil is as long as it takes
--- @treturn ?number the position in `list` of one that is over; or nil and an error (`pending`)
--- @treturn ?table
-function M.wait_any(list, secs)
-  if is_handle(list) then
-    error("wait_any: list: expected a list, as in wait_any({ a, b }, secs)", 2)
-  end
-  options.argument("wait_any", "list", list, "list")
-  if secs ~= nil then options.argument("wait_any", "secs", secs, "duration") end
-  if #list == 0 then error("wait_any: list: there is nothing to wait for", 2) end
-  for i, item in ipairs(list) do
-    if not is_handle(item) then
-      error(("wait_any: list[%d]: expected a process or a task"):format(i), 2)
-    end
-  end
-  local deadline = secs and core.clock() + secs
-  while true do
-    local over = first_over(list)
-    if over then return over end
-    local left = deadline and deadline - core.clock()
-    if left and left <= 0 then return nil, pending() end
-    core.poll(polled(list, left))
-  end
-end
+--- Wait for the first of several: see `set.wait_any`.
+M.wait_any = sets.wait_any
 
 return M

@@ -13,6 +13,7 @@ local compat = require "noether.compat"
 local errors = require "noether.error"
 local options = require "noether.options"
 local process = require "noether.process"
+local sets = require "noether.set"
 local sys = require "noether.sys"
 
 local M = {}
@@ -33,11 +34,19 @@ end
 function M.new(work, info)
   local self = {
     thread = coroutine.create(work), info = info, phases = {}, started = sys.clock(),
-    current = "prepare", warnings = {},
+    current = "prepare", warnings = {}, owner = sys.getpid(),
   }
   self.entered = self.started
   info.phases, info.warnings = self.phases, self.warnings
   return compat.set_handle_metatable(self, metatable)
+end
+
+-- Raises in a forked copy of the host: the task is its parent's.
+local function check_owner(self, fname)
+  options.method(fname, self, 4)
+  if self.owner ~= sys.getpid() then
+    error(fname .. ": the task belongs to the parent of this process", 3)
+  end
 end
 
 local function spend(self)
@@ -105,38 +114,48 @@ local function finish(self, output, err)
   self.output, self.err = output, err
 end
 
--- What a callback raised belongs to the caller of wait, now and each time it asks.
-local function raise(self, message)
-  if self.waiting then self.waiting:close() end
-  finish(self)
-  self.raised = { message }
-  error(message, 0)
-end
-
 local function resume(self)
   local thread = self.thread
   if coroutine.status(thread) ~= "suspended" then
-    error("task: it cannot be stepped from its own callback", 3)
+    error("task: it cannot be stepped from its own callback", 4)
   end
   local ok, first, second = coroutine.resume(thread, self)
-  if not ok then raise(self, first) end
-  if coroutine.status(thread) == "dead" then
+  if not ok then
+    if self.waiting then self.waiting:close() end
+    finish(self)
+    self.raised = { first }
+  elseif coroutine.status(thread) == "dead" then
     finish(self, first, second)
-    return true
+  else
+    self.waiting = first
   end
-  self.waiting = first
-  return false
+  sets.touch(self)
+  return not self.thread
+end
+
+-- Whether the task is over, having gone on as far as it could.
+local function advance(self)
+  if self.closed or not self.thread then return true end
+  if self.waiting and not self.waiting:step() then return false end
+  return resume(self)
 end
 
 --- Go on as far as possible without waiting.
 -- @treturn boolean whether the task is over
 -- @raise what a callback raised
 function Task:step()
-  if self.closed then return true end
-  if self.raised then error(self.raised[1], 0) end
-  if not self.thread then return true end
-  if self.waiting and not self.waiting:step() then return false end
-  return resume(self)
+  check_owner(self, "task:step")
+  local over = advance(self)
+  -- It belongs to the caller, now and each time it asks.
+  if self.raised and not self.closed then error(self.raised[1], 0) end
+  return over
+end
+
+--- For sets: as `step`, but what a callback raised is left for `wait` to raise.
+-- @treturn boolean whether the task is over
+function Task:look()
+  check_owner(self, "task:look")
+  return advance(self)
 end
 
 --- Wait for the outcome; never kills.
@@ -146,6 +165,7 @@ end
 -- @treturn ?table info
 -- @raise what a callback raised
 function Task:wait(secs)
+  check_owner(self, "task:wait")
   if secs ~= nil then options.argument("task:wait", "secs", secs, "duration") end
   if self.closed then return nil, failure("closed", CLOSED) end
   local deadline = secs and sys.clock() + secs or math.huge
@@ -164,9 +184,11 @@ end
 -- More calls, and calls when it is over, do nothing.
 -- @treturn boolean true
 function Task:cancel()
+  check_owner(self, "task:cancel")
   if not self.closed and self.thread then
     self.is_cancelled = true
     if self.waiting then self.waiting:cancel() end
+    sets.touch(self)
   end
   return true
 end
@@ -176,6 +198,7 @@ end
 function Task:close()
   if self.closed then return true end
   self.closed = true
+  sets.release(self)
   if self.waiting then self.waiting:close() end
   if self.poller then self.poller:close() end
   self.waiting, self.poller, self.thread = nil, nil, nil
@@ -188,6 +211,7 @@ metatable.__close = Task.close
 --- Where the task is.
 -- @treturn string "prepare", "setup", "run", "decode", "done" or "closed"
 function Task:state()
+  check_owner(self, "task:state")
   return self.closed and "closed" or self.current
 end
 
@@ -196,6 +220,7 @@ end
 -- @treturn ?number nil and an error if there is none to be had, or the task is closed
 -- @treturn ?table
 function Task:pollfd()
+  check_owner(self, "task:pollfd")
   if self.closed then return nil, failure("closed", CLOSED) end
   local poller, err = self:own_poller()
   if not poller then return nil, err end
@@ -211,6 +236,7 @@ end
 --- After how many seconds to `step` even if the descriptor stays quiet.
 -- @treturn ?number 0 when the task is over; nil if there is no such moment
 function Task:timeout()
+  check_owner(self, "task:timeout")
   if self.waiting then return self.waiting:timeout() end
   return 0
 end
