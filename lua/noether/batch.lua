@@ -172,10 +172,9 @@ function Batch:next()
   end
   self.done = self.done + 1
   if record.err and self.stops and not self.stopped then cancel_rest(self) end
+  fill(self) -- it runs while the caller looks at this one
   tell(self, self.on_record, index, record)
   tell(self, self.on_progress, self.done, self.total)
-  -- What is next runs while the caller looks at this one.
-  fill(self)
   return index, record
 end
 
