@@ -630,11 +630,11 @@ describe("map", function()
     assert.equal("timed_out", records[1].err.kind)
   end)
 
-  it("closes the others when a callback raises", function()
+  it("cancels the others when a callback raises and it is to stop at errors", function()
     local ex <close> = bash('read -r n; echo log >&2; [ "$n" = 1 ] || sleep 60; echo 1')
     collectgarbage("stop")
     local ok, message = pcall(ex.map, ex, "stage", { 1, 2 }, {
-      jobs = 2, on_log = function() error("listener") end,
+      jobs = 2, on_error = "stop", on_log = function() error("listener") end,
     })
     for task in pairs(ex.tasks) do
       assert.equal("closed", task:state())

@@ -397,7 +397,7 @@ for _, mode in ipairs(MODES) do
           assert.equal(fd, proc:pollfd())
           local timeout = proc:timeout()
           assert.is_true(timeout > 0 and timeout < 30)
-          assert.equal(1, core.poll({ fd }, timeout))
+          assert.equal(1, core.poll({ fd }, timeout, {}))
         end
         assert.equal("one\ntwo\n", proc:result().stdout)
         assert.equal(0, proc:timeout())
@@ -411,7 +411,7 @@ for _, mode in ipairs(MODES) do
           supervise = mode.supervise, poller = poller,
         }))
         assert.equal(poller:pollfd(), proc:pollfd())
-        while not proc:step() do assert.equal(1, core.poll({ poller:pollfd() }, 5)) end
+        while not proc:step() do assert.equal(1, core.poll({ poller:pollfd() }, 5, {})) end
         assert.equal(i .. "\n", proc:result().stdout)
       end
       poller:close()

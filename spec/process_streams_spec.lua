@@ -63,7 +63,7 @@ local function loop(proc, also)
   while not proc:step() do
     assert.is_true(noether.clock() < deadline, "the loop does not end")
     local timeout = math.min(proc:timeout() or 1, 1)
-    core.poll({ proc:pollfd() }, also and 0.005 or timeout)
+    core.poll({ proc:pollfd() }, also and 0.005 or timeout, {})
     if also then also() end
   end
   return proc:result()
@@ -448,7 +448,7 @@ describe("a stage's log", function()
       local task <close> = assert(ex:start(stage, 1, opts))
       local deadline = noether.clock() + 10
       while not task:step() do
-        require "noether.core".poll({ (assert(task:pollfd())) }, task:timeout())
+        require "noether.core".poll({ (assert(task:pollfd())) }, task:timeout(), {})
         assert.is_true(noether.clock() < deadline)
       end
       return (task:wait())

@@ -6,9 +6,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -168,6 +171,143 @@ static int support_open(lua_State *L)
     return 1;
 }
 
+/* The child's part of forked(fn): what fn returned, or raised, into the pipe.
+ * Never returns: what the parent has to clean up is none of its business. */
+static void tell_and_exit(lua_State *L, int fd)
+{
+    size_t len;
+
+    lua_pushvalue(L, 1);
+    (void)lua_pcall(L, 0, 1, 0);
+    const char *text = luaL_tolstring(L, -1, &len);
+    while (len > 0) {
+        ssize_t wrote = write(fd, text, len);
+        if (wrote <= 0)
+            break;
+        text += wrote;
+        len -= (size_t)wrote;
+    }
+    _exit(0);
+}
+
+/* forked(fn) -> what fn returned in a forked copy of this process, as text. */
+static int support_forked(lua_State *L)
+{
+    char chunk[4096];
+    luaL_Buffer text;
+    ssize_t got;
+    int fds[2];
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return luaL_error(L, "pipe: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid < 0)
+        return luaL_error(L, "fork: %s", strerror(errno));
+    if (pid == 0)
+        tell_and_exit(L, fds[1]);
+    close(fds[1]);
+    luaL_buffinit(L, &text);
+    while ((got = read(fds[0], chunk, sizeof(chunk))) > 0)
+        luaL_addlstring(&text, chunk, (size_t)got);
+    close(fds[0]);
+    waitpid(pid, NULL, 0);
+    luaL_pushresult(&text);
+    return 1;
+}
+
+/* copy() -> pid of a forked copy of this process that does nothing, and holds
+ * whatever is open here; end_copy(pid) ends it. */
+static int support_copy(lua_State *L)
+{
+    pid_t pid = fork();
+
+    if (pid < 0)
+        return luaL_error(L, "fork: %s", strerror(errno));
+    while (pid == 0)
+        pause();
+    lua_pushinteger(L, pid);
+    return 1;
+}
+
+static int support_end_copy(lua_State *L)
+{
+    pid_t pid = (pid_t)luaL_checkinteger(L, 1);
+
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    return 0;
+}
+
+/* As a careless host does: whatever child there is, it is reaped. */
+static void reap_all(int sig)
+{
+    int saved = errno;
+
+    (void)sig;
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
+    errno = saved;
+}
+
+/* sigchld("default" | "ignore" | "reap"): what this process does about it. */
+static int support_sigchld(lua_State *L)
+{
+    static const char *const names[] = {"default", "ignore", "reap", NULL};
+    void (*const handlers[])(int) = {SIG_DFL, SIG_IGN, reap_all};
+    struct sigaction action = {.sa_flags = SA_RESTART};
+
+    action.sa_handler = handlers[luaL_checkoption(L, 1, NULL, names)];
+    sigaction(SIGCHLD, &action, NULL);
+    return 0;
+}
+
+static pthread_t threads[4];
+static volatile bool threads_run;
+
+/* Busy, so that it is often this thread that a signal comes to. */
+static void *run_thread(void *unused)
+{
+    (void)unused;
+    while (threads_run) {
+        void *block = malloc(1 << 16);
+        usleep(100);
+        free(block);
+    }
+    return NULL;
+}
+
+/* threads(true) starts some, which allocate and sleep; threads(false) ends
+ * them. */
+static int support_threads(lua_State *L)
+{
+    const size_t count = sizeof(threads) / sizeof(*threads);
+
+    threads_run = lua_toboolean(L, 1);
+    for (size_t i = 0; i < count; i++) {
+        if (!threads_run)
+            pthread_join(threads[i], NULL);
+        else if (pthread_create(&threads[i], NULL, run_thread, NULL) != 0)
+            return luaL_error(L, "pthread_create failed");
+    }
+    return 0;
+}
+
+/* files_limit([count]) -> the soft limit of open files, as it was. */
+static int support_files_limit(lua_State *L)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    lua_pushinteger(L, (lua_Integer)limit.rlim_cur);
+    if (!lua_isnoneornil(L, 1)) {
+        limit.rlim_cur = (rlim_t)luaL_checkinteger(L, 1);
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            return luaL_error(L, "setrlimit: %s", strerror(errno));
+    }
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"setenv", support_setenv},
     {"has_children", support_has_children},
@@ -181,6 +321,12 @@ static const luaL_Reg functions[] = {
     {"write", support_write},
     {"flags", support_flags},
     {"open", support_open},
+    {"forked", support_forked},
+    {"copy", support_copy},
+    {"end_copy", support_end_copy},
+    {"sigchld", support_sigchld},
+    {"threads", support_threads},
+    {"files_limit", support_files_limit},
     {NULL, NULL},
 };
 

@@ -3,10 +3,9 @@
 -- A class gives `begin(reference, input, call, mode)` and `check_call(fname, opts)`, which raises
 -- on a wrong option and returns what `begin` takes as `call`. It may have a `reference(fname, id)`
 -- of its own, for what else than a name may stand for a stage.
+local batches = require "noether.batch"
 local options = require "noether.options"
-local process = require "noether.process"
 local source = require "noether.source"
-local sys = require "noether.sys"
 
 local M = {}
 
@@ -86,79 +85,68 @@ function Face:start(id, input, opts)
   return self:begin(reference, input, call, "value")
 end
 
-local function close_all(running)
-  for _, slot in ipairs(running) do
-    slot.task:close()
-  end
-end
-
--- Takes what is over out of `running` and into `records`.
-local function harvest(running, records)
-  for position = #running, 1, -1 do
-    local slot = running[position]
-    if slot.task:step() then
-      local output, err, info = slot.task:wait(0)
-      records[slot.index] = { output = output, err = err, info = info }
-      slot.task:close()
-      table.remove(running, position)
-    end
-  end
-end
-
-local function tasks_of(running)
-  local list = {}
-  for position, slot in ipairs(running) do
-    list[position] = slot.task
-  end
-  return list
-end
-
-local function run_all(self, id, inputs, call, jobs, running)
-  local records, next_index = {}, 1
-  while next_index <= #inputs or #running > 0 do
-    while next_index <= #inputs and #running < jobs do
-      local started, err = self:begin(id, inputs[next_index], call, "value")
-      if started then
-        running[#running + 1] = { task = started, index = next_index }
-      else
-        records[next_index] = { err = err }
-      end
-      next_index = next_index + 1
-    end
-    if #running > 0 then
-      assert(process.wait_any(tasks_of(running)))
-      harvest(running, records)
-    end
-  end
-  return records
+local function new_batch(self, reference, call, inputs, own)
+  return batches.new(function(input)
+    return self:begin(reference, input, call, "value")
+  end, inputs, own)
 end
 
 --- Run a stage over many inputs, several at once.
 -- @tparam string id id or name
--- @tparam table inputs a list of JSON values
--- @tparam[opt] table opts options of each call, and `jobs`: how many run at once (default: the
--- number of processors)
+-- @tparam table|function inputs a list of JSON values, or a function that returns the next one, and
+-- nil after the last (`io.lines()` is one); it is asked only when a job is free
+-- @tparam[opt] table opts options of each call, and
+--
+-- * `jobs`: how many run at once (default: the number of processors)
+-- * `on_record(index, record)`: called with each record as it comes
+-- * `on_progress(done, total)`: called after each; total is nil while it is not known
+-- * `on_error`: "continue" (default), or "stop" at the first error: what runs is cancelled, and what
+--   was not started is not; those records have an error of kind `cancelled`
 -- @treturn ?table a list of `{ output, err, info }` in the order of the inputs; nil and an error
--- (`input_invalid`) if the stage itself is no stage
+-- (`input_invalid`: the stage itself is no stage; `spawn_failed`: no descriptor is left)
 -- @treturn ?table
--- @raise on a wrong option, or what a callback raised; the others are closed then
+-- @raise on a wrong option. What a callback raised first, once the others are through, or at once
+-- with on_error = "stop"
 function Face:map(id, inputs, opts)
   options.method("executor:map", self)
-  options.argument("executor:map", "inputs", inputs, "table")
-  if opts ~= nil then options.argument("executor:map", "options", opts, "table") end
-  local rest, jobs = {}, nil
-  for name, value in pairs(opts or {}) do
-    if name == "jobs" then jobs = value else rest[name] = value end
-  end
-  jobs = options.argument("executor:map", "jobs", jobs or sys.cpu_count(), "count")
+  local own, rest = batches.check("executor:map", inputs, opts)
   local reference, err = self:reference("executor:map", id)
   if not reference then return nil, err end
   local call = self:check_call("executor:map", rest)
-  local running = {}
-  local ok, records = pcall(run_all, self, reference, inputs, call, jobs, running)
+  local batch
+  batch, err = new_batch(self, reference, call, inputs, own)
+  if not batch then return nil, err end
+  local records = {}
+  local ok, message = pcall(function()
+    for index, record in batch.next, batch do
+      records[index] = record
+    end
+  end)
+  batch:close()
   if ok then return records end
-  close_all(running)
-  return error(records, 0)
+  return error(message, 0)
+end
+
+--- As `map`, as an iterator: `for index, record in executor:each(id, inputs) do`. Records come in
+-- the order in which they are there. Leaving the loop early cancels what runs (Lua 5.4; elsewhere,
+-- keep the iterator and `close` it).
+-- @tparam string id id or name
+-- @tparam table|function inputs as for `map`
+-- @tparam[opt] table opts as for `map`
+-- @treturn ?table what `for` takes: called, it returns the next index and record; `close()` gives it
+-- up. Or nil and an error as of `map`
+-- @treturn ?table
+-- @raise as `map`
+function Face:each(id, inputs, opts)
+  options.method("executor:each", self)
+  local own, rest = batches.check("executor:each", inputs, opts)
+  local reference, err = self:reference("executor:each", id)
+  if not reference then return nil, err end
+  local call = self:check_call("executor:each", rest)
+  local batch
+  batch, err = new_batch(self, reference, call, inputs, own)
+  if not batch then return nil, err end
+  return batch, nil, nil, batch
 end
 
 --- A new class with these methods, to which it adds its own.

@@ -15,6 +15,7 @@ local inspect = require "noether.inspect"
 local json = require "noether.json"
 local options = require "noether.options"
 local process = require "noether.process"
+local sets = require "noether.set"
 local stores = require "noether.store"
 local sys = require "noether.sys"
 
@@ -44,8 +45,11 @@ M.run = process.run
 --- Start a program: see `process.spawn`.
 M.spawn = process.spawn
 
---- Wait for the first of several processes and tasks: see `process.wait_any`.
-M.wait_any = process.wait_any
+--- Wait for the first of several processes and tasks: see `set.wait_any`.
+M.wait_any = sets.wait_any
+
+--- Make a set of processes and tasks to wait for: see `set.new`.
+M.set = sets.new
 
 --- Seconds on the monotonic clock.
 M.clock = sys.clock

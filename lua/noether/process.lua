@@ -8,6 +8,7 @@ local core = require "noether.core"
 local errors = require "noether.error"
 local isolation = require "noether.isolation"
 local options = require "noether.options"
+local sets = require "noether.set"
 local sys = require "noether.sys"
 
 local M = {}
@@ -200,6 +201,7 @@ function M.launch(argv, opts)
     handle = handle, argv = copy, isolation = sandbox and sandbox.backend or "none",
     on_stdout = given.on_stdout, on_stderr = given.on_stderr,
     producer = not is_source(given.stdin) and given.stdin or nil,
+    owner = sys.getpid(),
   }, metatable)
 end
 
@@ -207,11 +209,19 @@ end
 -- @treturn ?userdata with `pollfd()` and `close()`; or nil and an error
 -- @treturn ?table
 function M.poller()
-  local poller, message, errno = core.poller()
+  local poller, message, errno = sys.poller()
   if poller then return poller end
   return nil, errors.new{
     kind = "spawn_failed", message = message, errno = errno, hint = HINTS[errno],
   }
+end
+
+-- Raises in a forked copy of the host: the process is its parent's to wait for.
+local function check_owner(self, fname)
+  options.method(fname, self, 4)
+  if self.owner ~= sys.getpid() then
+    error(fname .. ": the process belongs to the parent of this one", 3)
+  end
 end
 
 -- Keeps the first outcome; `progress` is what the core said.
@@ -219,11 +229,12 @@ local function note(self, progress, message, errno, fault)
   if self.outcome or progress == false then return self.outcome ~= nil end
   if progress == nil then
     self.outcome = { err = failure(self.argv, message, errno, fault) }
-    return true
+  else
+    local result = self.handle:result()
+    result.isolation, result.argv = self.isolation, self.argv
+    self.outcome = { result = result }
   end
-  local result = self.handle:result()
-  result.isolation, result.argv = self.isolation, self.argv
-  self.outcome = { result = result }
+  sets.touch(self)
   return true
 end
 
@@ -236,6 +247,7 @@ local function call(self, fn, ...)
   if ok then return value end
   self:close()
   self.raised, self.outcome = { value }, nil
+  sets.touch(self)
   return error(value, 0)
 end
 
@@ -280,9 +292,20 @@ end
 -- @treturn boolean whether it is over
 -- @raise what a listener or the producer raised
 function Process:step()
+  check_owner(self, "process:step")
   check_callable(self)
   if self.outcome or not self.handle then return true end
   return attend(self, self.handle:step())
+end
+
+--- For sets: as `step`, but what a listener or the producer raised is left for `wait` to raise.
+-- @treturn boolean whether it is over
+function Process:look()
+  check_owner(self, "process:look")
+  if self.raised or self.outcome or not self.handle then return true end
+  if self.is_calling then return false end
+  local ok, over = pcall(self.step, self)
+  return not ok or over
 end
 
 --- Wait until the program and all it started are gone, and its output is here. Never kills.
@@ -295,6 +318,7 @@ end
 -- @treturn ?table error: `pending`, `closed`, or why nothing ran
 -- @raise what a listener or the producer raised
 function Process:wait(secs)
+  check_owner(self, "process:wait")
   check_callable(self)
   if secs ~= nil then options.argument("process:wait", "secs", secs, "duration") end
   local deadline = secs and core.clock() + secs
@@ -310,6 +334,7 @@ end
 -- @treturn ?table as of `wait`
 -- @treturn ?table
 function Process:result()
+  check_owner(self, "process:result")
   if self.outcome then return self.outcome.result, self.outcome.err end
   return nil, self.handle and pending() or closed()
 end
@@ -317,6 +342,7 @@ end
 --- @treturn ?number a descriptor that becomes readable when `step` has something to do; the same
 -- until `close`
 function Process:pollfd()
+  check_owner(self, "process:pollfd")
   return self.handle and self.handle:pollfd()
 end
 
@@ -327,18 +353,21 @@ end
 
 --- @treturn ?number seconds after which `step` has something to do in any case
 function Process:timeout()
+  check_owner(self, "process:timeout")
   if self.outcome or not self.handle then return 0 end
   return self.handle:timeout()
 end
 
 --- @treturn ?number the id of this program's child: the supervisor, or the program if bare
 function Process:pid()
+  check_owner(self, "process:pid")
   return self.handle and self.handle:pid()
 end
 
 --- What the steps to a native sandbox took.
 -- @treturn table list of `{ name, secs }`; empty for other backends, or before the program runs
 function Process:setup_steps()
+  check_owner(self, "process:setup_steps")
   return self.handle and self.handle:setup_steps() or {}
 end
 
@@ -347,6 +376,7 @@ end
 -- @treturn ?boolean true, or nil and an error (errno `ESRCH`: it has ended)
 -- @treturn ?table
 function Process:kill(signal)
+  check_owner(self, "process:kill")
   local number = core.signal_number(signal == nil and "TERM" or signal)
   if not number then
     error(("process:kill: no signal '%s'"):format(tostring(signal)), 2)
@@ -360,7 +390,11 @@ end
 --- End the program and all it started; the result's reason is then `cancelled`.
 -- @treturn boolean true
 function Process:cancel()
-  if self.handle then self.handle:cancel() end
+  check_owner(self, "process:cancel")
+  if self.handle then
+    self.handle:cancel()
+    sets.touch(self)
+  end
   return true
 end
 
@@ -369,8 +403,10 @@ end
 -- @treturn boolean true, however often it is called
 function Process:close()
   local handle = self.handle
+  if not handle then return true end
+  sets.release(self)
   self.handle = nil
-  if handle then handle:close() end
+  handle:close()
   return true
 end
 
@@ -501,53 +537,7 @@ function M.run(argv, opts)
   return result, err
 end
 
-local function is_handle(value)
-  return type(value) == "table" and type(value.step) == "function"
-end
-
-local function first_over(list)
-  for i, item in ipairs(list) do
-    if item:step() then return i end
-  end
-  return nil
-end
-
--- The descriptors, and how long the most impatient of the items may be left alone.
-local function polled(list, left)
-  local fds = {}
-  for i, item in ipairs(list) do
-    fds[i] = item:pollfd()
-    local timeout = item:timeout()
-    if timeout and (not left or timeout < left) then left = timeout end
-  end
-  return fds, left
-end
-
---- Wait until one of several is over.
--- @tparam table list processes and tasks, in any mixture
--- @tparam[opt] number secs how long at most; nil is as long as it takes
--- @treturn ?number the position in `list` of one that is over; or nil and an error (`pending`)
--- @treturn ?table
-function M.wait_any(list, secs)
-  if is_handle(list) then
-    error("wait_any: list: expected a list, as in wait_any({ a, b }, secs)", 2)
-  end
-  options.argument("wait_any", "list", list, "list")
-  if secs ~= nil then options.argument("wait_any", "secs", secs, "duration") end
-  if #list == 0 then error("wait_any: list: there is nothing to wait for", 2) end
-  for i, item in ipairs(list) do
-    if not is_handle(item) then
-      error(("wait_any: list[%d]: expected a process or a task"):format(i), 2)
-    end
-  end
-  local deadline = secs and core.clock() + secs
-  while true do
-    local over = first_over(list)
-    if over then return over end
-    local left = deadline and deadline - core.clock()
-    if left and left <= 0 then return nil, pending() end
-    core.poll(polled(list, left))
-  end
-end
+--- Wait for the first of several: see `set.wait_any`.
+M.wait_any = sets.wait_any
 
 return M

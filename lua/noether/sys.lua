@@ -49,6 +49,23 @@ M.isatty = core.isatty
 -- @function cpu_count
 M.cpu_count = core.cpu_count
 
+--- A set of descriptors that is itself one: an epoll(7) descriptor, and an alarm.
+-- @treturn ?userdata `pollfd()`, `add(fd, number)`, `remove(fd)`, `wait(secs, list)`: how many are
+-- ready, their numbers in the list (256 at most), `alarm(secs)`: after which the descriptor is
+-- readable (nil takes it back), `close()`
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function poller
+M.poller = core.poller
+
+--- Wait for one of several descriptors to be readable: poll(2).
+-- @tparam table fds
+-- @tparam ?number secs nil or math.huge: for ever
+-- @tparam table list is filled with the positions of those that are
+-- @treturn number how many are
+-- @function poll
+M.poll = core.poll
+
 --- What the running kernel is, and what of it a sandbox could use. Only asked, nothing is set up.
 -- @treturn table `release` ("6.1.0"), `machine` ("x86_64"), `landlock_abi` (0: none),
 -- `landlock_disabled` (it is built in and not switched on), `seccomp_filter`,

@@ -13,6 +13,7 @@ local compat = require "noether.compat"
 local errors = require "noether.error"
 local options = require "noether.options"
 local process = require "noether.process"
+local sets = require "noether.set"
 local sys = require "noether.sys"
 
 local M = {}
@@ -33,11 +34,19 @@ end
 function M.new(work, info)
   local self = {
     thread = coroutine.create(work), info = info, phases = {}, started = sys.clock(),
-    current = "prepare", warnings = {},
+    current = "prepare", warnings = {}, owner = sys.getpid(),
   }
   self.entered = self.started
   info.phases, info.warnings = self.phases, self.warnings
   return compat.set_handle_metatable(self, metatable)
+end
+
+-- Raises in a forked copy of the host: the task is its parent's.
+local function check_owner(self, fname)
+  options.method(fname, self, 4)
+  if self.owner ~= sys.getpid() then
+    error(fname .. ": the task belongs to the parent of this process", 3)
+  end
 end
 
 local function spend(self)
@@ -106,47 +115,64 @@ local function finish(self, output, err)
 end
 
 -- What a callback raised belongs to the caller of wait, now and each time it asks.
-local function raise(self, message)
-  if self.closed then error(message, 0) end
+local function keep_raised(self, message)
   if self.waiting then self.waiting:close() end
   finish(self)
   self.raised = { message }
-  error(message, 0)
+  sets.touch(self)
 end
 
--- A process calls the listeners of its output: what they raise is as what the work raises.
+-- A process calls the listeners of its output: what they raise is as what the work raises. One may
+-- have closed the task that it is part of, and then there is nobody to keep it for.
 local function attempt(self, method, secs)
   local ok, over = pcall(self.waiting[method], self.waiting, secs)
-  if not ok then raise(self, over) end
-  return over
+  if ok then return over end
+  if self.closed then error(over, 0) end
+  keep_raised(self, over)
+  return true
 end
 
 local function resume(self)
   local thread = self.thread
   if coroutine.status(thread) ~= "suspended" then
-    error("task: it cannot be stepped from its own callback", 3)
+    error("task: it cannot be stepped from its own callback", 4)
   end
   local ok, first, second = coroutine.resume(thread, self)
-  if not ok then raise(self, first) end
-  if coroutine.status(thread) == "dead" then
+  if not ok then
+    keep_raised(self, first)
+  elseif coroutine.status(thread) == "dead" then
     finish(self, first, second)
-    return true
+  else
+    self.waiting = first
   end
-  self.waiting = first
-  return false
+  sets.touch(self)
+  return not self.thread
+end
+
+-- Whether the task is over, having gone on as far as it could.
+local function advance(self)
+  if self.closed or not self.thread then return true end
+  if self.waiting and not attempt(self, "step") then return false end
+  if self.closed or not self.thread then return true end
+  return resume(self)
 end
 
 --- Go on as far as possible without waiting.
 -- @treturn boolean whether the task is over
 -- @raise what a callback raised
 function Task:step()
-  if self.closed then return true end
-  if self.raised then error(self.raised[1], 0) end
-  if not self.thread then return true end
-  if self.waiting and not attempt(self, "step") then return false end
-  -- A listener may have closed the task that it is part of.
-  if self.closed then return true end
-  return resume(self)
+  check_owner(self, "task:step")
+  local over = advance(self)
+  -- It belongs to the caller, now and each time it asks.
+  if self.raised and not self.closed then error(self.raised[1], 0) end
+  return over
+end
+
+--- For sets: as `step`, but what a callback raised is left for `wait` to raise.
+-- @treturn boolean whether the task is over
+function Task:look()
+  check_owner(self, "task:look")
+  return advance(self)
 end
 
 --- Wait for the outcome; never kills.
@@ -156,6 +182,7 @@ end
 -- @treturn ?table info
 -- @raise what a callback raised
 function Task:wait(secs)
+  check_owner(self, "task:wait")
   if secs ~= nil then options.argument("task:wait", "secs", secs, "duration") end
   if self.closed then return nil, failure("closed", CLOSED) end
   local deadline = secs and sys.clock() + secs or math.huge
@@ -175,9 +202,11 @@ end
 -- More calls, and calls when it is over, do nothing.
 -- @treturn boolean true
 function Task:cancel()
+  check_owner(self, "task:cancel")
   if not self.closed and self.thread then
     self.is_cancelled = true
     if self.waiting then self.waiting:cancel() end
+    sets.touch(self)
   end
   return true
 end
@@ -187,6 +216,7 @@ end
 function Task:close()
   if self.closed then return true end
   self.closed = true
+  sets.release(self)
   if self.waiting then self.waiting:close() end
   if self.poller then self.poller:close() end
   self.waiting, self.poller, self.thread = nil, nil, nil
@@ -199,6 +229,7 @@ metatable.__close = Task.close
 --- Where the task is.
 -- @treturn string "prepare", "setup", "run", "decode", "done" or "closed"
 function Task:state()
+  check_owner(self, "task:state")
   return self.closed and "closed" or self.current
 end
 
@@ -207,6 +238,7 @@ end
 -- @treturn ?number nil and an error if there is none to be had, or the task is closed
 -- @treturn ?table
 function Task:pollfd()
+  check_owner(self, "task:pollfd")
   if self.closed then return nil, failure("closed", CLOSED) end
   local poller, err = self:own_poller()
   if not poller then return nil, err end
@@ -222,6 +254,7 @@ end
 --- After how many seconds to `step` even if the descriptor stays quiet.
 -- @treturn ?number 0 when the task is over; nil if there is no such moment
 function Task:timeout()
+  check_owner(self, "task:timeout")
   if self.waiting then return self.waiting:timeout() end
   return 0
 end

@@ -13,6 +13,7 @@
 void noeL_open_sys(lua_State *L);
 void noeL_open_json(lua_State *L);
 void noeL_open_process(lua_State *L);
+void noeL_open_poller(lua_State *L);
 
 /* nil, "operation: Sentence", "ENOENT" (or nil). [-0, +3]; returns 3. */
 int noeL_pusherror(lua_State *L, const struct noe_error *err);
@@ -21,6 +22,12 @@ int noeL_pusherror(lua_State *L, const struct noe_error *err);
  * own, so that no metamethod can be called as a method. [-0, +0] */
 void noeL_newtype(lua_State *L, const char *name, const luaL_Reg *methods,
                   const luaL_Reg *metamethods);
+
+/* The epoll descriptor of a poller; raises if there is none at `at`. */
+int noeL_checkpoller(lua_State *L, int at);
+
+/* Seconds as milliseconds, rounded up; -1 for nil, or too many: for ever. */
+int noeL_totimeout(lua_State *L, int at);
 
 #if LUA_VERSION_NUM < 502
 #define lua_rawlen(L, i) lua_objlen((L), (i))

@@ -47,5 +47,6 @@ __attribute__((visibility("default"))) int luaopen_noether_core(lua_State *L)
     noeL_open_sys(L);
     noeL_open_json(L);
     noeL_open_process(L);
+    noeL_open_poller(L);
     return 1;
 }

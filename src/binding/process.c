@@ -7,17 +7,13 @@
 #include "binding.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "core/error.h"
-#include "core/fd.h"
 #include "core/launch.h"
 
 #ifndef NOE_JAIL_PATH
@@ -25,7 +21,6 @@
 #endif
 
 #define LAUNCHER "noether.launcher"
-#define POLLER "noether.poller"
 #define PROCESS "noether.process"
 #define BLOCK "noether.block"
 
@@ -61,42 +56,6 @@ static int noeL_pushlauncher(lua_State *L)
     lua_pushvalue(L, -1);
     lua_setfield(L, LUA_REGISTRYINDEX, LAUNCHER ".instance");
     return 0;
-}
-
-struct poller {
-    int fd;
-};
-
-static int poller_close(lua_State *L)
-{
-    struct poller *poller = luaL_checkudata(L, 1, POLLER);
-
-    noe_fd_close(&poller->fd);
-    return 0;
-}
-
-static int poller_pollfd(lua_State *L)
-{
-    struct poller *poller = luaL_checkudata(L, 1, POLLER);
-
-    lua_pushinteger(L, poller->fd);
-    return 1;
-}
-
-/* core.poller() -> an epoll descriptor that outlives the processes in it */
-static int process_poller(lua_State *L)
-{
-    struct poller *poller = lua_newuserdata(L, sizeof(*poller));
-
-    poller->fd = -1;
-    luaL_getmetatable(L, POLLER);
-    lua_setmetatable(L, -2);
-    poller->fd = epoll_create1(EPOLL_CLOEXEC);
-    if (poller->fd >= 0)
-        return 1;
-    struct noe_error err;
-    noe_error_set(&err, NOE_FAULT_SYSTEM, errno, "epoll_create1", "%s", "");
-    return noeL_pusherror(L, &err);
 }
 
 /* A field of the table at `at`, checked. [-0, +1] */
@@ -304,7 +263,7 @@ static int poller_field(lua_State *L, int at)
 
     lua_getfield(L, at, "poller");
     if (!lua_isnil(L, -1))
-        fd = ((struct poller *)luaL_checkudata(L, -1, POLLER))->fd;
+        fd = noeL_checkpoller(L, -1);
     lua_pop(L, 1);
     return fd;
 }
@@ -414,22 +373,11 @@ static int process_step(lua_State *L)
     return push_progress(L, noe_process_step(box->process, &err), &err);
 }
 
-/* Seconds to milliseconds, rounded up; nil or too many: for ever. */
-static int timeout_argument(lua_State *L, int at)
-{
-    if (lua_isnoneornil(L, at))
-        return -1;
-    lua_Number ms = luaL_checknumber(L, at) * 1000;
-    if (!(ms > 0))
-        return 0;
-    return ms >= INT_MAX - 1 ? -1 : (int)ms + ((lua_Number)(int)ms < ms);
-}
-
 static int process_wait(lua_State *L)
 {
     struct process *box = check_process(L);
     struct noe_error err;
-    int timeout_ms = timeout_argument(L, 2);
+    int timeout_ms = noeL_totimeout(L, 2);
 
     return push_progress(L, noe_process_wait(box->process, timeout_ms, &err),
                          &err);
@@ -439,7 +387,7 @@ static int process_wait_started(lua_State *L)
 {
     struct process *box = check_process(L);
     struct noe_error err;
-    int timeout_ms = timeout_argument(L, 2);
+    int timeout_ms = noeL_totimeout(L, 2);
 
     return push_progress(
         L, noe_process_wait_started(box->process, timeout_ms, &err), &err);
@@ -684,30 +632,6 @@ static int process_close(lua_State *L)
     return 0;
 }
 
-/* core.poll(fds, secs) -> the position of one that is readable, or nil */
-static int process_poll(lua_State *L)
-{
-    luaL_checktype(L, 1, LUA_TTABLE);
-    size_t count = lua_rawlen(L, 1);
-    int timeout_ms = timeout_argument(L, 2);
-    struct pollfd *fds = lua_newuserdata(L, (count + 1) * sizeof(*fds));
-
-    for (size_t i = 0; i < count; i++) {
-        lua_rawgeti(L, 1, (int)i + 1);
-        fds[i] = (struct pollfd){(int)luaL_checkinteger(L, -1), POLLIN, 0};
-        lua_pop(L, 1);
-    }
-    if (poll(fds, count, timeout_ms) <= 0)
-        return 0;
-    for (size_t i = 0; i < count; i++) {
-        if (fds[i].revents == 0)
-            continue;
-        lua_pushinteger(L, (lua_Integer)i + 1);
-        return 1;
-    }
-    return 0;
-}
-
 /* A vector from the core, freed even if a push raises. */
 struct block {
     char **strings;
@@ -797,8 +721,6 @@ void noeL_open_process(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"spawn", process_spawn},
-        {"poller", process_poller},
-        {"poll", process_poll},
         {"bwrap_argv", process_bwrap_argv},
         {"signal_number", process_signal_number},
         {"reap", process_reap},
@@ -822,10 +744,6 @@ void noeL_open_process(lua_State *L)
                                        {NULL, NULL}};
     static const luaL_Reg finalizers[] = {
         {"__gc", process_close}, {"__close", process_close}, {NULL, NULL}};
-    static const luaL_Reg poller_methods[] = {
-        {"pollfd", poller_pollfd}, {"close", poller_close}, {NULL, NULL}};
-    static const luaL_Reg poller_finalizers[] = {
-        {"__gc", poller_close}, {"__close", poller_close}, {NULL, NULL}};
     static const luaL_Reg block_finalizers[] = {{"__gc", block_gc},
                                                 {NULL, NULL}};
     static const luaL_Reg no_methods[] = {{NULL, NULL}};
@@ -833,7 +751,6 @@ void noeL_open_process(lua_State *L)
                                                    {NULL, NULL}};
 
     noeL_newtype(L, PROCESS, methods, finalizers);
-    noeL_newtype(L, POLLER, poller_methods, poller_finalizers);
     noeL_newtype(L, LAUNCHER, no_methods, launcher_finalizers);
     noeL_newtype(L, BLOCK, no_methods, block_finalizers);
     luaL_setfuncs(L, functions, 0);
