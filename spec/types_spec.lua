@@ -54,7 +54,7 @@ end
 -- The public methods of a class: what users are told of, without what classes tell one another.
 local INTERNAL = set{
   "begin", "check_call", "reference", "find", "open_cache", "choose_isolation", "enter", "warn",
-  "launch", "await", "own_poller", "point",
+  "launch", "await", "own_poller", "point", "sleep", "join", "stage_of",
 }
 
 local function methods(object)

@@ -100,10 +100,18 @@ function Error:to_table() end
 ---@field input string SHA-256 of standard input
 ---@field runtime string SHA-256 of reference and version
 
+---@class noether.Span
+---@field name string "wrap", "resolve", "set-up", "run", "decode", "wait"
+---@field start_secs number after the beginning
+---@field duration_secs number
+
 ---@class noether.Info
 ---@field logs string what the stage printed
+---@field started_secs number when, on the monotonic clock
 ---@field duration_secs number
 ---@field phases table<string, number> seconds spent in each state
+---@field spans noether.Span[] what was done when, in its order
+---@field limits? table<string, number> the limits of the run
 ---@field runtime? noether.Runtime
 ---@field provenance? noether.Provenance
 ---@field isolation? noether.Isolation
@@ -258,7 +266,7 @@ function Task:cancel() end
 ---@return boolean
 function Task:close() end
 
----@return "prepare"|"setup"|"run"|"decode"|"done"|"closed"
+---@return "prepare"|"setup"|"run"|"decode"|"wait"|"done"|"closed"
 function Task:state() end
 
 ---@return integer? fd
