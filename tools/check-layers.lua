@@ -17,7 +17,7 @@ local LAYERS = {
   { "process", "sys", "json", "isolation" },
   { "runtime.*", "store", "cache", "config", "environment", "policies", "policies.*" },
   { "executor", "execution", "execution.*", "verdict", "task", "face", "inline", "composite",
-    "nix_executor" },
+    "nix_executor", "layer", "retry", "budget", "caching", "caching.*", "trace", "trace.*" },
   { "doctor", "doctor.*" },
   { "init" },
   { "cli.*" },

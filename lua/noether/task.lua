@@ -43,11 +43,12 @@ end
 -- `sleep`, `join`
 -- @tparam table info what is known from the start; `work` fills it in by `task.info`
 -- @tparam[opt] table parent the task whose work begins this one, to `join` it
+-- @tparam[opt="wrap"] string span what `info.spans` calls the time before the first `enter`
 -- @treturn table the task
-function M.new(work, info, parent)
+function M.new(work, info, parent, span)
   local self = {
     thread = coroutine.create(work), info = info, phases = {}, spans = {}, started = sys.clock(),
-    current = "prepare", span = "wrap", warnings = {}, parent = parent,
+    current = "prepare", span = span or "wrap", warnings = {}, parent = parent,
   }
   self.entered = self.started
   tell_time(self)
