@@ -52,7 +52,12 @@ describe("noether.cache", function()
     assert.equal(#values, runs())
     local _, _, info = ex:execute("stage", nil)
     assert.is_true(info.cached)
-    _, _, info = ex:execute("stage", { b = 2, a = 1 })
+    local ascending, descending = {}, {}
+    for i = 1, 40 do
+      ascending["k" .. i], descending["k" .. 41 - i] = i, 41 - i
+    end
+    noether.check(ex:execute("stage", ascending))
+    _, _, info = ex:execute("stage", descending)
     assert.is_true(info.cached)
   end)
 

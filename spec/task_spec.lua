@@ -341,7 +341,24 @@ describe("a task that joins another", function()
         assert.is_false(ok)
         assert.same({ mine = true }, raised)
       end
+      assert.equal("done", own:state())
     end
+  end)
+
+  it("ends the other at once where it was cancelled before", function()
+    local own <close> = task.new(function(t)
+      t:cancel()
+      return t:join(task.new(function(part)
+        local proc = assert(part:launch({ "/bin/sleep", "60" }, {}))
+        local result = part:await(proc)
+        proc:close()
+        return nil, errors.new{ kind = "cancelled", message = result.reason }
+      end, {}, t))
+    end, {})
+    local started = sys.clock()
+    local _, err = own:wait()
+    assert.equal("cancelled", err.kind)
+    assert.is_true(sys.clock() - started < 10)
   end)
 
   it("adds up what several of them took, each span in its place", function()

@@ -134,8 +134,7 @@ local function lasting_effect(self, request)
 end
 
 local function is_worth_it(self, own, request, err, info)
-  if own.is_cancelled or not self.kinds[err.kind] then return false end
-  if not M.HEALS[err.kind](err) then return false end
+  if not self.kinds[err.kind] or not M.HEALS[err.kind](err) then return false end
   if self.repeat_effects or layer.nothing_ran(err, info) then return true end
   local reason = lasting_effect(self, request)
   if reason then own:warn("not tried again: the stage had begun, and " .. reason) end
