@@ -178,9 +178,7 @@ local function raise(self, message)
   if self.waiting then self.waiting:close() end
   finish(self)
   self.raised = { message }
-  -- Whoever joins a part asks it by wait.
-  if not self.parent then error(message, 0) end
-  return true
+  error(message, 0)
 end
 
 local function resume(self)
@@ -189,7 +187,7 @@ local function resume(self)
     error("task: it cannot be stepped from its own callback", 3)
   end
   local ok, first, second = coroutine.resume(thread, self)
-  if not ok then return raise(self, first) end
+  if not ok then raise(self, first) end
   if coroutine.status(thread) == "dead" then
     finish(self, first, second)
     return true
@@ -203,7 +201,7 @@ end
 -- @raise what a callback raised
 function Task:step()
   if self.closed then return true end
-  if self.raised and not self.parent then error(self.raised[1], 0) end
+  if self.raised then error(self.raised[1], 0) end
   if not self.thread then return true end
   if self.waiting and not self.waiting:step() then return false end
   return resume(self)
@@ -227,7 +225,6 @@ function Task:wait(secs)
     self.waiting:wait(left < math.huge and left or nil)
   end
   if self.closed then return nil, failure("closed", CLOSED) end
-  if self.raised then error(self.raised[1], 0) end
   return self.output, self.err, self.info
 end
 
