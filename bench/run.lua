@@ -8,7 +8,7 @@ package.cpath = build .. "/bench/?.so;" .. package.cpath
 
 local json = require "noether.json"
 
-local PARTS = { "spawn", "capture", "stage", "sandbox", "json" }
+local PARTS = { "spawn", "capture", "stage", "sandbox", "json", "layers" }
 
 local function milliseconds(secs)
   return ("%10.3f"):format(secs * 1000)

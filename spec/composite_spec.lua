@@ -67,6 +67,17 @@ describe("a composite executor", function()
     end
   end)
 
+  it("asks executors that are not of this library by their public face alone", function()
+    local foreign = setmetatable({}, { __index = function(_, name)
+      if name == "begin" or name == "stage_of" then return nil end
+      return function(_, ...) return first[name](first, ...) end
+    end })
+    local mixed = noether.composite{ foreign, second }
+    assert.equal(1, (noether.check(mixed:execute("a"))))
+    assert.equal("1", (noether.check(mixed:execute_json("a", "null"))))
+    assert.equal(2, (noether.check(mixed:execute("b"))))
+  end)
+
   it("refuses after close, and leaves its executors open", function()
     local own = noether.composite{ first }
     assert.is_true(own:close())

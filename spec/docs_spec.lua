@@ -4,11 +4,14 @@
 -- An example is a fenced block; the ```text block that follows before any other block is what it
 -- prints. Blocks of sh are run only after a line that is TESTED.
 local helper = require "spec.helper"
+local budget = require "noether.budget"
+local caching = require "noether.caching"
 local config = require "noether.config"
 local errors = require "noether.error"
 local isolation = require "noether.policy.isolation"
 local noether = require "noether"
 local process = require "noether.process"
+local retry = require "noether.retry"
 
 local TESTED = "<!-- tested -->"
 
@@ -117,8 +120,8 @@ local function shown(name, value)
   if value == math.huge then return "none" end
   if type(value) == "string" then return value == "" and "none" or ('`"%s"`'):format(value) end
   if type(value) == "boolean" then return tostring(value) end
-  if name:find("_secs$") then return ("%d s"):format(value) end
-  for _, unit in ipairs(name:find("_bytes$") and UNITS or {}) do
+  if name:find("_secs$") then return ("%.14g s"):format(value) end
+  for _, unit in ipairs(name:find("bytes$") and UNITS or {}) do
     if value >= unit[1] and value % unit[1] == 0 then
       return ("%d %s"):format(value // unit[1], unit[2])
     end
@@ -207,6 +210,17 @@ describe("README.md", function()
     assert.same(sorted_keys(config.CALL_OPTIONS, process.LIMITS), sorted_keys(rows))
     assert_defaults(rows, config.DEFAULTS)
     assert_defaults(rows, isolation.limits)
+  end)
+
+  it("lists the options of executors over executors, with their defaults", function()
+    local rows = rows_under("Retry, budget, cache")
+    assert.same(sorted_keys(retry.OPTIONS, budget.OPTIONS, caching.OPTIONS), sorted_keys(rows))
+    assert_defaults(rows, retry.DEFAULTS)
+    assert_defaults(rows, caching.DEFAULTS)
+    local text = readme:match("%*%*Retry%*%*(.-)by default")
+    for _, kind in ipairs(retry.DEFAULT_KINDS) do
+      assert.truthy(text:find("`" .. kind .. "`", 1, true), kind)
+    end
   end)
 
   it("lists the options of run and spawn", function()

@@ -79,6 +79,12 @@ describe("an executor", function()
     for _, state in ipairs{ "prepare", "setup", "run", "decode" } do
       assert.is_true(info.phases[state] >= 0, state)
     end
+    local spans = {}
+    for index, span in ipairs(info.spans) do
+      spans[index] = span.name
+    end
+    assert.same({ "wrap", "resolve", "set-up", "run", "decode" }, spans)
+    assert.same({ 30, 10 * 2 ^ 20 }, { info.limits.timeout_secs, info.limits.max_output_bytes })
     assert.equal("host", info.runtime.kind)
     assert.equal("bash", info.runtime.language)
     assert.truthy(info.runtime.path:find("^/.*bash$"))

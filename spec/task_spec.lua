@@ -229,4 +229,165 @@ describe("a task", function()
     table.sort(names)
     assert.same({ "prepare", "run", "setup" }, names)
   end)
+
+  it("sleeps without blocking whoever steps it, and tells how long", function()
+    local own <close> = task.new(function(t)
+      t:sleep(0.05)
+      return "awake"
+    end, {})
+    assert.is_false(own:step())
+    assert.equal("wait", own:state())
+    local left = own:timeout()
+    assert.is_true(left > 0 and left <= 0.05, left)
+    local output, err = own:wait(0)
+    assert.is_nil(output)
+    assert.equal("pending", err.kind)
+    local _, _, info = own:wait()
+    assert.equal("awake", (own:wait()))
+    assert.is_true(info.phases.wait >= 0.049 and info.phases.wait < 5, info.phases.wait)
+  end)
+
+  it("wakes when it is cancelled, and then sleeps no more", function()
+    local own <close> = task.new(function(t)
+      t:sleep(60)
+      t:sleep(60)
+      return nil, errors.new{ kind = "stage_failed", message = "slept" }
+    end, {})
+    own:step()
+    local started = sys.clock()
+    own:cancel()
+    local _, err = own:wait()
+    assert.equal("cancelled", err.kind)
+    assert.is_true(sys.clock() - started < 5)
+  end)
+
+  it("is woken in time by a wait for several", function()
+    local own <close> = task.new(function(t)
+      t:sleep(0.02)
+      return true
+    end, {})
+    local slow <close> = shell("sleep 60")
+    slow:step()
+    assert.equal(2, (assert(process.wait_any({ slow, own }, 10))))
+  end)
+end)
+
+-- A task that runs `work` in a task that is part of it.
+local function around(work, info)
+  return task.new(function(own)
+    return own:join(task.new(work, info or {}, own))
+  end, {})
+end
+
+describe("a task that joins another", function()
+  it("gives its outcome, and its info as its own", function()
+    local own <close> = around(function(t)
+      t:warn("careful")
+      t:enter("run")
+      return "answer"
+    end, { mine = true })
+    local output, err, info = own:wait()
+    assert.equal("answer", output)
+    assert.is_nil(err)
+    assert.is_true(info.mine)
+    assert.same({ "careful" }, info.warnings)
+    assert.truthy(info.phases.run)
+  end)
+
+  it("has one descriptor, that of its own, for what the other runs", function()
+    local fds = {}
+    local own <close> = around(function(t)
+      fds[1] = t:pollfd()
+      local proc = assert(t:launch({ "/bin/sh", "-c", "echo x" }, {}))
+      local result = t:await(proc)
+      proc:close()
+      return result.stdout
+    end)
+    local fd = own:pollfd()
+    assert.is_false(own:step())
+    assert.equal(1, (assert(process.wait_any({ own }, 10))))
+    assert.equal("x\n", (own:wait(0)))
+    assert.same({ fd }, fds)
+    assert.equal(fd, own:pollfd())
+  end)
+
+  it("is in the state of the other, and ends it when it is cancelled or closed", function()
+    for _, method in ipairs{ "cancel", "close" } do
+      local own <close> = around(function(t)
+        t:enter("run")
+        local proc = assert(t:launch({ "/bin/sleep", "60" }, {}))
+        local result = t:await(proc)
+        proc:close()
+        return nil, errors.new{ kind = "cancelled", message = result.reason }
+      end)
+      own:step()
+      assert.equal("run", own:state())
+      local started = sys.clock()
+      own[method](own)
+      local _, err = own:wait()
+      assert.equal(method == "cancel" and "cancelled" or "closed", err.kind)
+      assert.is_true(sys.clock() - started < 5)
+    end
+  end)
+
+  it("raises to its waiter what was raised in the other, at once or later", function()
+    for _, secs in ipairs{ 0, 0.01 } do
+      local own <close> = around(function(t)
+        if secs > 0 then t:sleep(secs) end
+        error({ mine = true })
+      end)
+      for _ = 1, 2 do
+        local ok, raised = pcall(own.wait, own)
+        assert.is_false(ok)
+        assert.same({ mine = true }, raised)
+      end
+      assert.equal("done", own:state())
+    end
+  end)
+
+  it("ends the other at once where it was cancelled before", function()
+    local own <close> = task.new(function(t)
+      t:cancel()
+      return t:join(task.new(function(part)
+        local proc = assert(part:launch({ "/bin/sleep", "60" }, {}))
+        local result = part:await(proc)
+        proc:close()
+        return nil, errors.new{ kind = "cancelled", message = result.reason }
+      end, {}, t))
+    end, {})
+    local started = sys.clock()
+    local _, err = own:wait()
+    assert.equal("cancelled", err.kind)
+    assert.is_true(sys.clock() - started < 10)
+  end)
+
+  it("adds up what several of them took, each span in its place", function()
+    local own <close> = task.new(function(t)
+      for _ = 1, 2 do
+        t:join(task.new(function(part)
+          part:enter("run", "napping")
+          part:sleep(0.01)
+          return true
+        end, {}, t))
+      end
+      return true
+    end, {})
+    local _, _, info = own:wait()
+    assert.is_true(info.phases.wait >= 0.019)
+    local names, at = {}, 0
+    for _, span in ipairs(info.spans) do
+      names[#names + 1] = span.name
+      assert.is_true(span.start_secs >= at - 1e-9, span.name)
+      assert.is_true(span.duration_secs >= 0)
+      at = span.start_secs + span.duration_secs
+    end
+    assert.truthy(table.concat(names, " "):find("napping wait .*napping wait"))
+    assert.is_true(at <= info.duration_secs + 1e-6)
+    local sum = 0
+    for _, secs in pairs(info.phases) do
+      sum = sum + secs
+    end
+    assert.is_true(math.abs(sum - info.duration_secs) < 0.01)
+    assert.is_true(info.started_secs <= sys.clock())
+  end)
 end)

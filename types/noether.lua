@@ -103,15 +103,31 @@ function Error:to_table() end
 ---@field input string SHA-256 of standard input
 ---@field runtime string SHA-256 of reference and version
 
+---@class noether.Span
+---@field name string "wrap", "resolve", "set-up", "run", "decode", "wait"
+---@field start_secs number after the beginning
+---@field duration_secs number
+
+---@class noether.Attempt
+---@field duration_secs number
+---@field kind? noether.Kind of one that failed
+---@field message? string of one that failed
+---@field errno? string of one that failed
+---@field wait_secs? number how long it slept after it
+
 ---@class noether.Info
 ---@field logs string what the stage printed
+---@field started_secs number when, on the monotonic clock
 ---@field duration_secs number
 ---@field phases table<string, number> seconds spent in each state
+---@field spans noether.Span[] what was done when, in its order
+---@field limits? table<string, number> the limits of the run
 ---@field runtime? noether.Runtime
 ---@field provenance? noether.Provenance
 ---@field isolation? noether.Isolation
 ---@field enforced? string[]
----@field cached boolean
+---@field cached boolean whether the answer was kept from an earlier run
+---@field attempts? noether.Attempt[] of noether.retry
 ---@field warnings string[]
 ---@field result? noether.Result
 
@@ -175,6 +191,22 @@ function Error:to_table() end
 ---@field max_output_bytes? number
 ---@field max_stderr_bytes? number
 ---@field isolation? noether.Isolation
+
+---@class noether.RetryOptions
+---@field attempts? integer how many at most, the first included (3)
+---@field kinds? noether.Kind[] what to try again at
+---@field backoff_secs? number before the second attempt; doubled before each further one (0.1)
+---@field max_backoff_secs? number (30)
+---@field repeat_effects? boolean also where a stage with lasting effects had begun (false)
+
+---@class noether.BudgetOptions
+---@field cents number what may be spent
+
+---@class noether.CacheOptions
+---@field entries? number the most answers that are kept (1000)
+---@field bytes? number the most that is kept (64 MiB)
+---@field dir? string a directory of its own for answers that outlive the process
+---@field ttl_secs? number how long an answer is good for
 
 ---@class noether.MapOptions: noether.CallOptions
 ---@field jobs? integer how many at once (the processors)
@@ -270,7 +302,7 @@ function Task:cancel() end
 ---@return boolean
 function Task:close() end
 
----@return "prepare"|"setup"|"run"|"decode"|"done"|"closed"
+---@return "prepare"|"setup"|"run"|"decode"|"wait"|"done"|"closed"
 function Task:state() end
 
 ---@return integer? fd
@@ -347,7 +379,8 @@ function Store:list() end
 ---@return noether.Error? err
 function Store:remove(id_or_name) end
 
----What every executor has: noether.executor, noether.inline, noether.composite.
+---What every executor has: noether.executor, noether.inline, noether.composite, noether.retry,
+---noether.budget, noether.cache.
 ---@class noether.AnyExecutor
 local AnyExecutor = {}
 
@@ -436,6 +469,39 @@ function noether.inline(functions) end
 ---@param executors noether.AnyExecutor[]
 ---@return noether.AnyExecutor
 function noether.composite(executors) end
+
+---@class noether.Budget: noether.AnyExecutor
+local Budget = {}
+
+---@return number cents
+function Budget:spent() end
+
+---@return number cents
+function Budget:left() end
+
+---@class noether.Cache: noether.AnyExecutor
+local Cache = {}
+
+---Forget all answers.
+---@return boolean?
+---@return noether.Error? err
+function Cache:clear() end
+
+---@param executor noether.AnyExecutor
+---@param opts? noether.RetryOptions
+---@return noether.AnyExecutor
+function noether.retry(executor, opts) end
+
+---@param executor noether.AnyExecutor
+---@param opts noether.BudgetOptions
+---@return noether.Budget
+function noether.budget(executor, opts) end
+
+---@param executor noether.AnyExecutor
+---@param opts? noether.CacheOptions
+---@return noether.Cache?
+---@return noether.Error? err
+function noether.cache(executor, opts) end
 
 ---@param argv string[]
 ---@param opts? noether.RunOptions

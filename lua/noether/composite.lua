@@ -62,10 +62,21 @@ function Composite.check_call(_, _, opts)
   return opts
 end
 
-function Composite:begin(id, input, opts)
+-- An executor that is not of this library has no more than the public face.
+function Composite:begin(id, input, opts, mode, parent)
   local executor, err = choose(self, id)
   if not executor then return nil, err end
-  return executor:start(id, input, opts)
+  if not executor.begin then return executor:start(id, input, opts) end
+  local reference
+  reference, err = executor:reference("executor:start", id)
+  if not reference then return nil, err end
+  local call = executor:check_call("executor:start", opts)
+  return executor:begin(reference, input, call, mode, parent)
+end
+
+function Composite:stage_of(id)
+  local executor = choose(self, id)
+  return executor and executor.stage_of and executor:stage_of(id) or nil
 end
 
 --- As `execute` of the first executor that knows the stage, with JSON text.

@@ -86,10 +86,10 @@ function Executor.reference(_, fname, id)
 end
 
 -- Begin one execution. `mode` is "value", "json", "plan" or "outline".
-function Executor:begin(reference, input, call, mode)
+function Executor:begin(reference, input, call, mode, parent)
   if self.closed then return nil, closed() end
   local job = execution.new(self, reference, input, call, mode)
-  local started = task.new(function(own) return execution.run(job, own) end, job.info)
+  local started = task.new(function(own) return execution.run(job, own) end, job.info, parent)
   self.tasks[started] = true
   -- As far as it goes without waiting: the process should not wait for the caller to wait.
   started:step()
@@ -135,6 +135,12 @@ function Executor:find(id)
     return nil, errors.new{ kind = "stage_not_found", message = ("no stage '%s'"):format(id) }
   end
   return nil, errors.new{ kind = "store_failed", message = "store: " .. tostring(err) }
+end
+
+-- The stage of what `reference` gave; nil and why there is none.
+function Executor:stage_of(reference)
+  if type(reference) == "table" then return reference end
+  return self:find(reference)
 end
 
 --- Whether a stage is there that this executor can run.

@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --- What every executor has in common: all is built on beginning a task.
--- A class gives `begin(reference, input, call, mode)` and `check_call(fname, opts)`, which raises
--- on a wrong option and returns what `begin` takes as `call`. It may have a `reference(fname, id)`
--- of its own, for what else than a name may stand for a stage.
+-- A class gives `begin(reference, input, call, mode, parent)` (the parent is the task that the new
+-- one is part of, if any) and `check_call(fname, opts)`, which raises on a wrong option and returns
+-- what `begin` takes as `call`. It may have a `reference(fname, id)` of its own, for what else than
+-- a name may stand for a stage, and a `stage_of(reference)`, where its stages are known as tables.
 local batches = require "noether.batch"
 local options = require "noether.options"
 local source = require "noether.source"
@@ -33,6 +34,11 @@ end
 -- the public method.
 function Face.reference(_, fname, id)
   return options.argument(fname, "id", id, "text", 3) -- a tail call: this frame is gone
+end
+
+-- The stage with its code and effects; nil where there is none, or it is no table.
+function Face.stage_of()
+  return nil
 end
 
 --- Run a stage and wait for its answer.

@@ -4,6 +4,8 @@
 --
 -- Misuse raises. What the world refuses is `nil, err`, where `err.kind` is for programs and
 -- `tostring(err)` for people.
+local budget = require "noether.budget"
+local caching = require "noether.caching"
 local composite = require "noether.composite"
 local config = require "noether.config"
 local doctor = require "noether.doctor"
@@ -15,6 +17,7 @@ local inspect = require "noether.inspect"
 local json = require "noether.json"
 local options = require "noether.options"
 local process = require "noether.process"
+local retry = require "noether.retry"
 local sets = require "noether.set"
 local stores = require "noether.store"
 local sys = require "noether.sys"
@@ -38,6 +41,15 @@ M.inline = inline.new
 
 --- Make an executor that asks others in turn: see `composite.new`.
 M.composite = composite.new
+
+--- Make an executor that tries again what can heal: see `retry.new`.
+M.retry = retry.new
+
+--- Make an executor that spends no more than it was given: see `budget.new`.
+M.budget = budget.new
+
+--- Make an executor that keeps the answers of pure stages: see `caching.new`.
+M.cache = caching.new
 
 --- Run a program and wait for its result: see `process.run`.
 M.run = process.run

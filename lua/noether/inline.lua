@@ -73,7 +73,7 @@ local function not_found(id)
   return fail("stage_not_found", nil, ("no function '%s'"):format(tostring(id)))
 end
 
-function Inline:begin(id, input, _, mode)
+function Inline:begin(id, input, _, mode, parent)
   if self.closed then
     return fail("closed", nil, "the executor is closed")
   end
@@ -84,7 +84,7 @@ function Inline:begin(id, input, _, mode)
     if mode == "json" then return run_text(id, fn, input) end
     return run_value(id, fn, input)
   end, { cached = false, logs = "", isolation = "none", enforced = {},
-    runtime = { kind = "inline" } })
+    runtime = { kind = "inline" } }, parent)
   started:step()
   return started
 end

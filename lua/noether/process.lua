@@ -537,6 +537,34 @@ function M.run(argv, opts)
   return result, err
 end
 
+local Timer = {}
+local timer_metatable = { __name = "noether.timer", __index = Timer }
+
+--- A moment to wait for, as one waits for a process: `step` says whether it has come.
+-- @tparam number secs from now
+-- @treturn table with `step()`, `wait(secs)`, `timeout()`, `close()` and `cancel()`: it has come
+function M.timer(secs)
+  return setmetatable({ moment = core.clock() + secs }, timer_metatable)
+end
+
+function Timer:step()
+  return core.clock() >= self.moment
+end
+
+function Timer:timeout()
+  return math.max(self.moment - core.clock(), 0)
+end
+
+function Timer:wait(secs)
+  core.poll({}, math.min(secs or math.huge, self:timeout()), {})
+end
+
+function Timer:cancel()
+  self.moment = -math.huge
+end
+
+Timer.close = Timer.cancel
+
 --- Wait for the first of several: see `set.wait_any`.
 M.wait_any = sets.wait_any
 

@@ -6,8 +6,13 @@
 -- all of them report through one poller: the descriptor that an event loop sees never changes.
 -- `wait` is `step` in a loop with a deadline.
 --
+-- A task may be part of another one (an executor over an executor makes such): the outer one is
+-- begun first, is the `parent` of the inner one, and parks on it by `join`. Both report through the
+-- outer one's poller.
+--
 -- Who owns what: the task owns its poller and, by the coroutine, the process in flight. Closing or
--- collecting the task closes both, which kills what runs; the process is reaped later. Lua must not
+-- collecting the task closes both, which kills what runs; the process is reaped later. A part owns
+-- no poller, and is closed with the task that waits for it. Lua must not
 -- yield across pcall, so nothing between `resume` and `await` may be a protected call.
 local compat = require "noether.compat"
 local errors = require "noether.error"
@@ -27,17 +32,28 @@ local function failure(kind, message, hint)
   return errors.new{ kind = kind, message = message, hint = hint }
 end
 
+-- Time as info tells it: how long each state took, and each span of time by itself.
+local function tell_time(self)
+  local info = self.info
+  info.phases, info.spans, info.warnings = self.phases, self.spans, self.warnings
+  info.started_secs = self.started
+end
+
 --- Make a task. It does nothing until it is stepped.
--- @tparam function work takes the task, returns output and err; may use `enter`, `await`, `launch`
+-- @tparam function work takes the task, returns output and err; may use `enter`, `await`, `launch`,
+-- `sleep`, `join`
 -- @tparam table info what is known from the start; `work` fills it in by `task.info`
+-- @tparam[opt] table parent the task whose work begins this one, to `join` it
+-- @tparam[opt="wrap"] string span what `info.spans` calls the time before the first `enter`
 -- @treturn table the task
-function M.new(work, info)
+function M.new(work, info, parent, span)
   local self = {
-    thread = coroutine.create(work), info = info, phases = {}, started = sys.clock(),
-    current = "prepare", warnings = {}, owner = sys.getpid(),
+    thread = coroutine.create(work), info = info, phases = {}, spans = {}, started = sys.clock(),
+    current = "prepare", span = span or "wrap", warnings = {}, parent = parent,
+    owner = sys.getpid(),
   }
   self.entered = self.started
-  info.phases, info.warnings = self.phases, self.warnings
+  tell_time(self)
   return compat.set_handle_metatable(self, metatable)
 end
 
@@ -49,18 +65,22 @@ local function check_owner(self, fname)
   end
 end
 
-local function spend(self)
-  local now = sys.clock()
-  local spent = self.phases[self.current] or 0
-  self.phases[self.current] = spent + now - self.entered
+local function spend(self, until_secs)
+  local now = until_secs or sys.clock()
+  local secs = now - self.entered
+  self.phases[self.current] = (self.phases[self.current] or 0) + secs
+  self.spans[#self.spans + 1] = {
+    name = self.span, start_secs = self.entered - self.started, duration_secs = secs,
+  }
   self.entered = now
 end
 
 --- For the work: go on to the next state, whose time is measured from here.
--- @tparam string state "setup", "run", "decode"
-function Task:enter(state)
+-- @tparam string state "setup", "run", "decode", "wait"
+-- @tparam[opt=state] string span what `info.spans` calls the time from here on
+function Task:enter(state, span)
   spend(self)
-  self.current = state
+  self.current, self.span = state, span or state
 end
 
 --- For the work: note something that a person should know; it ends up in `info.warnings`.
@@ -96,7 +116,56 @@ function Task:await(proc)
   return proc:result()
 end
 
+-- What a part has taken, and what it found, is the whole's. The time of the part was measured by
+-- itself, up to the moment when it entered its last state.
+local function take_over(self, part)
+  local before, info = part.started - self.started, {}
+  for name, value in pairs(part.info) do
+    info[name] = value
+  end
+  for state, secs in pairs(part.phases) do
+    self.phases[state] = (self.phases[state] or 0) + secs
+  end
+  for _, span in ipairs(part.spans) do
+    self.spans[#self.spans + 1] = {
+      name = span.name, start_secs = before + span.start_secs, duration_secs = span.duration_secs,
+    }
+  end
+  for _, warning in ipairs(part.warnings) do
+    self:warn(warning)
+  end
+  self.info, self.entered = info, part.entered
+  tell_time(self)
+end
+
+--- For the work: park until a task that is part of this one is over. Its info becomes this one's;
+-- times are added up. It is closed then.
+-- @tparam table part made with this task as its `parent`
+-- @return as of `wait`
+-- @treturn ?table
+-- @treturn ?table
+-- @raise what a callback raised in it
+function Task:join(part)
+  if self.is_cancelled then part:cancel() end
+  spend(self, part.started)
+  self.part = part
+  if not part:step() then coroutine.yield(part) end
+  self.part = nil
+  take_over(self, part)
+  local output, err, info = part:wait(0)
+  part:close()
+  return output, err, info
+end
+
+--- For the work: do nothing for a while. A task that is cancelled does not sleep.
+-- @tparam number secs
+function Task:sleep(secs)
+  self:enter("wait")
+  if not self.is_cancelled then coroutine.yield(process.timer(secs)) end
+end
+
 function Task:own_poller()
+  if self.parent then return self.parent:own_poller() end
   if self.poller then return self.poller end
   local poller, err = process.poller()
   self.poller = poller
@@ -105,7 +174,7 @@ end
 
 local function finish(self, output, err)
   spend(self)
-  self.current, self.thread, self.waiting = "done", nil, nil
+  self.current, self.thread, self.waiting, self.part = "done", nil, nil, nil
   self.info.duration_secs = sys.clock() - self.started
   if self.is_cancelled and err and err.kind ~= "cancelled" then
     err = failure("cancelled", "the task was cancelled")
@@ -227,10 +296,12 @@ metatable.__gc = Task.close
 metatable.__close = Task.close
 
 --- Where the task is.
--- @treturn string "prepare", "setup", "run", "decode", "done" or "closed"
+-- @treturn string "prepare", "setup", "run", "decode", "wait" (before another attempt), "done" or
+-- "closed"
 function Task:state()
   check_owner(self, "task:state")
-  return self.closed and "closed" or self.current
+  if self.closed then return "closed" end
+  return self.part and self.part:state() or self.current
 end
 
 --- The descriptor that becomes readable when `step` has something to do.

@@ -18,6 +18,20 @@ function M.sandbox_of(job)
   return sandbox
 end
 
+--- The limits of the run. One that is none is left out: JSON has no infinity.
+-- @tparam table job
+-- @treturn table number by name
+function M.limits_of(job)
+  local call, limits = job.call, {}
+  for name, value in pairs(tables.merged(job.description.limits, {
+    timeout_secs = call.timeout_secs, max_output_bytes = call.max_output_bytes,
+    max_stderr_bytes = call.max_stderr_bytes,
+  })) do
+    if value < math.huge then limits[name] = value end
+  end
+  return limits
+end
+
 local function launch_options(job, on_stderr)
   local call = job.call
   return {
@@ -33,6 +47,7 @@ local function run(job, task)
   task:enter("run")
   local info = job.info
   info.isolation, info.enforced = job.backend, {}
+  info.limits = M.limits_of(job)
   local add, finish
   if job.call.on_log then add, finish = text.lines(job.call.on_log) end
   local proc, err = task:launch(job.argv, launch_options(job, add))

@@ -6,23 +6,11 @@ local tables = require "noether.tables"
 
 local M = {}
 
--- A limit that is none is left out: JSON has no infinity.
-local function limits_of(job)
-  local call, limits = job.call, {}
-  for name, value in pairs(tables.merged(job.description.limits, {
-    timeout_secs = call.timeout_secs, max_output_bytes = call.max_output_bytes,
-    max_stderr_bytes = call.max_stderr_bytes,
-  })) do
-    if value < math.huge then limits[name] = value end
-  end
-  return limits
-end
-
 local function make_plan(job)
   local sandbox = launch.sandbox_of(job) or { backend = "none" }
   job.output = {
     kind = "exec", argv = job.argv, files = job.script.files, sandbox = sandbox,
-    limits = limits_of(job), stdin = job.stdin, env = job.public_env,
+    limits = launch.limits_of(job), stdin = job.stdin, env = job.public_env,
     secrets = tables.sorted_names(job.call.env),
     runtime = setup.runtime_summary(job.runtime), work_dir = job.work_dir,
   }

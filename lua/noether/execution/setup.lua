@@ -247,14 +247,19 @@ local function trace(job)
 end
 
 local function enter_setup(_, task)
-  task:enter("setup")
+  task:enter("setup", "resolve")
+  return true
+end
+
+local function leave_resolve(_, task)
+  task:enter("setup", "set-up")
   return true
 end
 
 --- The steps, in order.
 M.STEPS = {
-  enter_setup, check_requirements, resolve_runtime, choose_isolation, check_declared_paths,
-  describe_sandbox, bind_work_dir, M.command, M.make_environment, trace,
+  enter_setup, check_requirements, resolve_runtime, leave_resolve, choose_isolation,
+  check_declared_paths, describe_sandbox, bind_work_dir, M.command, M.make_environment, trace,
 }
 
 return M

@@ -1,0 +1,80 @@
+-- SPDX-License-Identifier: MIT
+--- An executor that spends no more than it was given.
+-- What a stage costs is what it declares: `{ Cost = cents }`. That much is set aside before a run,
+-- in one step, so that runs side by side cannot spend the same cent; what does not fit is refused
+-- before anything runs. It is given back where nothing of the stage ran. All else counts as spent:
+-- a run that failed, that was ended, or whose task was closed before anybody knew how far it came.
+local effects = require "noether.effects"
+local errors = require "noether.error"
+local layer = require "noether.layer"
+local options = require "noether.options"
+
+local M = {}
+
+local Budget, metatable = layer.class("budget")
+
+--- The options of @{new}.
+M.OPTIONS = { cents = "amount" }
+
+-- Sums of fractions of a cent are not exact.
+local ROUNDING = 1e-9
+
+--- Make an executor that runs stages of another one within a budget.
+-- A stage that declares no Cost costs nothing, and so does one whose effects are not known (a
+-- function of `noether.inline`).
+-- @tparam table executor it stays the caller's: closing this one does not close it
+-- @tparam table opts `cents`: what may be spent, a number of 0 or more
+-- @treturn table the executor, with `spent()` and `left()` (cents)
+-- @raise on a wrong option, or without `cents`
+function M.new(executor, opts)
+  local self = layer.new("budget", metatable, executor, opts)
+  local given = options.check("budget", opts, M.OPTIONS)
+  if given.cents == nil then
+    error("budget: option 'cents' is missing, as in noether.budget(executor, { cents = 100 })", 2)
+  end
+  self.cents, self.committed = given.cents, 0
+  return self
+end
+
+--- What has been spent, or is set aside for what runs now.
+-- @treturn number cents
+function Budget:spent()
+  options.method("budget:spent", self)
+  return self.committed
+end
+
+--- What may still be spent.
+-- @treturn number cents
+function Budget:left()
+  options.method("budget:left", self)
+  return math.max(self.cents - self.committed, 0)
+end
+
+local function cost_of(self, reference)
+  local stage = self.inner:stage_of(reference)
+  local declared = stage and effects.parse(stage.effects)
+  return declared and declared.cost or 0, stage
+end
+
+local function exceeded(self, cost, stage)
+  return errors.new{
+    kind = "budget_exceeded", stage = stage.id, limit = self.cents,
+    message = ("the stage costs %.14g cents, and of %.14g there are %.14g left"):format(cost,
+      self.cents, self:left()),
+    hint = "nothing was run; a new budget, or one that is larger, lets it",
+  }
+end
+
+function Budget:work(own, request)
+  local cost, stage = cost_of(self, request.reference)
+  if cost == 0 then return layer.attempt(self, own, request) end
+  if self.committed + cost > self.cents * (1 + ROUNDING) then
+    return nil, exceeded(self, cost, stage)
+  end
+  self.committed = self.committed + cost
+  local output, err, info = layer.attempt(self, own, request)
+  if layer.nothing_ran(err, info) then self.committed = math.max(self.committed - cost, 0) end
+  return output, err
+end
+
+return M

@@ -1,0 +1,242 @@
+-- SPDX-License-Identifier: MIT
+--- An executor that gives an answer again without running the stage.
+--
+-- Whose answers: those of stages that declare `Pure` and besides it at most Fallible, Cost and
+-- Process. Calls with `work_dir` or with variables (`env`, the call's or the executor's) are run:
+-- they have an input that no key can hold. Errors are never kept.
+--
+-- What an answer is kept by: the exact JSON text that the stage read (of a Lua value that is its
+-- canonical text), and a context: the SHA-256 of the plan, which is all that would run - script,
+-- runtime, sandbox, environment, limits - and of the stamp of the interpreter's file. To plan takes
+-- longer than to look up, so a context is kept for as long as that file stays the same. Times and
+-- the cap of the output are not in it: a run that answered was within its limits, and an answer
+-- that is longer than the cap of a call is not given to it.
+--
+-- Where answers are kept: in memory, bounded; with `dir` also on disk (caching/disk.lua). As text,
+-- so that what a caller does to a table that it was given is nobody else's business.
+local disk = require "noether.caching.disk"
+local effects = require "noether.effects"
+local json = require "noether.json"
+local layer = require "noether.layer"
+local lru = require "noether.caching.lru"
+local options = require "noether.options"
+local sys = require "noether.sys"
+local tables = require "noether.tables"
+
+local M = {}
+
+local Caching, metatable = layer.class("cache")
+
+--- The options of @{new}.
+M.OPTIONS = { entries = "count", bytes = "bytes", dir = "path", ttl_secs = "seconds" }
+
+M.DEFAULTS = { entries = 1000, bytes = 64 * 1024 * 1024, ttl_secs = math.huge }
+
+local MAX_CONTEXTS = 4096
+local ENTRY_BYTES = 1024 -- of an entry in memory beside its text
+
+local COMPANIONS = { Pure = true, Fallible = true, Cost = true, Process = true }
+
+-- Limits of a plan that say how long and how much, and not what the stage finds.
+local OUTER_LIMITS = { timeout_secs = true, max_output_bytes = true, max_stderr_bytes = true }
+
+--- Make an executor that keeps answers of another one.
+-- `info.cached` says of a call whether its answer was kept; such an info has no result and no logs.
+-- @tparam table executor it stays the caller's: closing this one does not close it
+-- @tparam[opt] table opts `entries` (1000) and `bytes` (64 MiB): the most that is kept, in memory
+-- and again in `dir`; `dir` (none): a directory of its own for answers that outlive the process;
+-- `ttl_secs` (none): how long an answer is good for
+-- @treturn ?table the executor, with `clear()`; or nil and an error (`cache_failed`)
+-- @treturn ?table
+-- @raise on a wrong option
+function M.new(executor, opts)
+  local self = layer.new("cache", metatable, executor, opts)
+  local given = tables.merged(M.DEFAULTS, options.check("cache", opts, M.OPTIONS))
+  self.ttl_secs, self.contexts, self.context_count = given.ttl_secs, {}, 0
+  self.memory = lru.new(given.entries, given.bytes)
+  if not given.dir then return self end
+  local err
+  self.disk, err = disk.open(given.dir, given.entries, given.bytes)
+  if not self.disk then return nil, err end
+  return self
+end
+
+--- Forget all answers, those in `dir` included.
+-- @treturn ?boolean true; or nil and an error (`cache_failed`)
+-- @treturn ?table
+function Caching:clear()
+  options.method("cache:clear", self)
+  self.memory:clear()
+  if self.disk then return self.disk:clear() end
+  return true
+end
+
+-- The effects as text, if they are those of a stage whose answers may be kept.
+local function pure_effects(stage)
+  local declared = effects.parse(stage.effects)
+  local names, is_pure = {}, false
+  for index, effect in ipairs(declared and declared.list or {}) do
+    if not COMPANIONS[effect.effect] then return nil end
+    is_pure = is_pure or effect.effect == "Pure"
+    names[index] = effects.format(effect)
+  end
+  return is_pure and table.concat(names, " ") or nil
+end
+
+-- What of a call's options a plan depends on, as text.
+local function call_text(opts)
+  if not opts.limits and not opts.max_output_bytes then return "" end
+  local parts = { tostring(opts.max_output_bytes) }
+  for _, name in ipairs(tables.sorted_names(opts.limits or {})) do
+    parts[#parts + 1] = ("%s=%.17g"):format(name, opts.limits[name])
+  end
+  return table.concat(parts, " ")
+end
+
+-- What is known of a request without running anything; nil if its answer cannot be kept.
+local function subject_of(self, reference, call)
+  local opts = call.opts
+  if opts.work_dir or (opts.env and next(opts.env)) then return nil end
+  local stage = self.inner:stage_of(reference)
+  if not stage or type(stage.code) ~= "string" or type(stage.language) ~= "string" then
+    return nil
+  end
+  local declared = pure_effects(stage)
+  if not declared then return nil end
+  local kind = stage.language .. "\n" .. declared
+  return { code = stage.code, kind = kind, name = kind .. "\n" .. call_text(opts) }
+end
+
+local function stamp(path)
+  local stat = path and sys.stat(path)
+  if not stat or stat.type ~= "file" then return nil end
+  return ("%s %s %s %s"):format(stat.dev, stat.ino, stat.size, stat.mtime)
+end
+
+local function known_context(self, subject)
+  local contexts = self.contexts[subject.code]
+  local context = contexts and contexts[subject.name]
+  if not context or context.stamp ~= stamp(context.path) then return nil end
+  return context
+end
+
+local function remember_context(self, subject, context)
+  if self.context_count >= MAX_CONTEXTS then self.contexts, self.context_count = {}, 0 end
+  self.contexts[subject.code] = self.contexts[subject.code] or {}
+  self.contexts[subject.code][subject.name] = context
+  self.context_count = self.context_count + 1
+end
+
+-- What a plan says of all that an answer depends on, beside the input.
+local function context_of(plan, subject)
+  local limits = {}
+  for name, value in pairs(plan.limits) do
+    if not OUTER_LIMITS[name] then limits[name] = value end
+  end
+  local context = {
+    path = plan.runtime.path, stamp = stamp(plan.runtime.path),
+    max_bytes = plan.limits.max_output_bytes or math.huge,
+  }
+  local text = context.stamp and next(plan.secrets) == nil and json.canonical{
+    argv = plan.argv, code = subject.code, env = plan.env, files = plan.files, limits = limits,
+    kind = subject.kind, runtime = plan.runtime, sandbox = plan.sandbox, stamp = context.stamp,
+  }
+  context.hash = text and sys.sha256(text) or nil -- without one, nothing is kept
+  return context
+end
+
+-- The context of a stage that is seen for the first time, or whose interpreter has changed.
+local function learn_context(self, own, request)
+  local planned = { reference = request.reference, call = request.call, mode = "plan" }
+  local plan = layer.attempt(self, own, planned)
+  if type(plan) ~= "table" or plan.kind ~= "exec" then return nil end
+  local context = context_of(plan, request.subject)
+  remember_context(self, request.subject, context)
+  return context
+end
+
+-- An entry of the disk, good for as long as is left of its time. The wall clock may have jumped.
+local function load_entry(self, key)
+  local entry = self.disk and self.disk:get(key)
+  if not entry then return nil end
+  local age = sys.time() - entry.created
+  if self.ttl_secs < math.huge and (age < 0 or age >= self.ttl_secs) then
+    self.disk:remove(key)
+    return nil
+  end
+  entry.expires = sys.clock() + self.ttl_secs - math.max(age, 0)
+  self.memory:put(key, entry, #entry.text + ENTRY_BYTES)
+  return entry
+end
+
+local function find(self, key)
+  local entry = self.memory:get(key)
+  if not entry then return load_entry(self, key) end
+  if sys.clock() < entry.expires then return entry end
+  self.memory:remove(key)
+  if self.disk then self.disk:remove(key) end
+  return nil
+end
+
+local function keep(self, own, key, text, info)
+  local entry = {
+    text = text, created = sys.time(), expires = sys.clock() + self.ttl_secs,
+    runtime = tables.merged(info.runtime), provenance = tables.merged(info.provenance),
+  }
+  self.memory:put(key, entry, #text + ENTRY_BYTES)
+  if not self.disk then return end
+  local ok, err = self.disk:put(key, entry)
+  if not ok then own:warn(tostring(err)) end
+end
+
+local function as_asked(request, text)
+  if request.mode == "json" then return text end
+  return json.decode(text)
+end
+
+local function answer(own, request, entry)
+  own.info.cached, own.info.logs = true, ""
+  own.info.runtime = tables.merged(entry.runtime)
+  own.info.provenance = tables.merged(entry.provenance)
+  return as_asked(request, entry.text)
+end
+
+local function run(self, own, request)
+  return layer.attempt(self, own, {
+    reference = request.reference, input = request.text, call = request.call, mode = "json",
+  })
+end
+
+-- Between plan and run a name may have come to stand for another stage, or an interpreter have been
+-- replaced: then the answer is right, and not what the key says.
+local function is_of(context, subject, info)
+  local provenance, runtime = info.provenance, info.runtime
+  return provenance ~= nil and runtime ~= nil and provenance.code == sys.sha256(subject.code)
+    and runtime.path == context.path and stamp(context.path) == context.stamp
+end
+
+function Caching:work(own, request)
+  local context = known_context(self, request.subject) or learn_context(self, own, request)
+  if own.is_cancelled or not context or not context.hash then
+    local output, err = run(self, own, request)
+    if err then return nil, err end
+    return as_asked(request, output)
+  end
+  local key = sys.sha256(context.hash .. request.text)
+  local entry = find(self, key)
+  if entry and #entry.text <= context.max_bytes then return answer(own, request, entry) end
+  local text, err, info = run(self, own, request)
+  if err then return nil, err end
+  if is_of(context, request.subject, info) then keep(self, own, key, text, info) end
+  return as_asked(request, text)
+end
+
+function Caching:prepare(request)
+  local text = request.input
+  if request.mode == "value" then text = json.canonical(request.input, "input") end
+  request.subject = text and subject_of(self, request.reference, request.call)
+  request.text = text
+  return request.subject ~= nil
+end
+
+return M
