@@ -63,13 +63,14 @@ OBJECTS         := $(JAIL_OBJECTS) $(BINDING_OBJECTS) $(CORE_OBJECTS) \
                    $(MAIN_OBJECTS)
 
 NOETHER_LUA := $(BUILD)/bin/noether-lua
+NOETHER     := $(BUILD)/bin/noether
 JAIL        := $(BUILD)/libexec/noether/jail
 CORE_MODULE := $(BUILD)/lib/noether/core.so
 STATIC_LIB  := $(BUILD)/lib/libnoether.a
 SHARED_LIB  := $(BUILD)/lib/libnoether.so
 PKG_CONFIG  := $(BUILD)/lib/pkgconfig/noether.pc
 APPARMOR    := $(BUILD)/share/noether/apparmor.d/noether-lua
-OUTPUTS     := $(NOETHER_LUA) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
+OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
                $(PKG_CONFIG) $(APPARMOR) $(JAIL)
 SUPPORT     := $(BUILD)/spec/support.so
 FLOOR       := $(BUILD)/bench/floor.so
@@ -217,6 +218,11 @@ $(NOETHER_LUA): $(MAIN_OBJECTS) $(BINDING_OBJECTS) $(CORE_OBJECTS) \
 	  -Wl,--whole-archive $(LUA_ARCHIVE) -Wl,--no-whole-archive \
 	  $(LUA_MODULES) $(CRYPTO) $(SECCOMP) -lm -ldl
 
+# The same file: it does what its name says.
+$(NOETHER): $(NOETHER_LUA)
+	$(call SAY,LN)
+	$(Q)ln -sf noether-lua $@
+
 $(BUILD)/spec/c/%_test: spec/c/%_test.c $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call SAY,LD)
@@ -290,6 +296,7 @@ install-lua: $(CORE_MODULE)
 
 install: all install-lua ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) -D -m 755 $(NOETHER_LUA) '$(DESTDIR)$(PREFIX)/bin/noether-lua'
+	ln -sf noether-lua '$(DESTDIR)$(PREFIX)/bin/noether'
 	$(INSTALL) -D -m 755 $(JAIL) '$(DESTDIR)$(PREFIX)/libexec/noether/jail'
 	$(INSTALL) -D -m 644 include/noether.h \
 	  '$(DESTDIR)$(PREFIX)/include/noether.h'
@@ -307,6 +314,7 @@ uninstall: ## remove what install put there
 	  '$(DESTDIR)$(PREFIX)/libexec/noether' \
 	  '$(DESTDIR)$(PREFIX)/share/noether'
 	rm -f '$(DESTDIR)$(PREFIX)/bin/noether-lua' \
+	  '$(DESTDIR)$(PREFIX)/bin/noether' \
 	  '$(DESTDIR)$(PREFIX)/include/noether.h' \
 	  '$(DESTDIR)$(PREFIX)/lib/pkgconfig/noether.pc' \
 	  '$(DESTDIR)$(PREFIX)'/lib/libnoether.a \

@@ -197,6 +197,24 @@ describe("noether-lua", function()
     end)
   end)
 
+  describe("called noether", function()
+    local function run_noether(name, rest)
+      return helper.shell(("cd %s && ln -sf %s %s && %s"):format(directory,
+        helper.quote(helper.lua), name, rest))
+    end
+
+    it("is the command, whatever the environment tells interpreters", function()
+      local output, code = run_noether("noether",
+        "LUA_INIT='os.exit(77)' LUA_PATH=./?.lua ./noether --version")
+      assert.not_equal(77, code)
+      assert.falsy(output:find("unrecognized option", 1, true), output)
+    end)
+
+    it("is the interpreter under any other name", function()
+      assert.equal("2\n", (run_noether("xnoether", "./xnoether -e 'print(2)'")))
+    end)
+  end)
+
   it("lets C modules use its Lua", function()
     assert.equal("directory\n", run [[-e 'print(require("lfs").attributes(".", "mode"))']].output)
   end)

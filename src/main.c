@@ -115,10 +115,12 @@ static int explain(lua_State *L)
 
 /* A signal handler takes no argument: the state that it is to interrupt. */
 static lua_State *running;
+static bool interrupted;
 
 static void raise_interrupted(lua_State *L, lua_Debug *activation)
 {
     (void)activation;
+    interrupted = true;
     lua_sethook(L, NULL, 0, 0);
     luaL_error(L, "interrupted!");
 }
@@ -560,31 +562,75 @@ static bool run_main(lua_State *L, const struct command *command)
     return true;
 }
 
-/* Lua function: does all that the command asks. True if nothing failed. */
-static int interpret(lua_State *L)
+/* Does all that the command line asks. True if nothing failed. */
+static bool interpret(lua_State *L, struct command *command)
 {
-    struct command *command = lua_touserdata(L, 1);
-
     lua_settop(L, 0);
     parse_command(command);
     if (command->wrong != 0) {
         print_usage(command);
-        return 0;
+        return false;
     }
     if (command->version)
         print_version();
     open_libraries(L, command->ignore_environment);
     set_arg(L, command);
     lua_gc(L, LUA_GCGEN, 0, 0); /* as `lua` does */
-    lua_pushboolean(L, (command->ignore_environment || run_init(L)) &&
-                           run_options(L, command) && run_main(L, command));
+    return (command->ignore_environment || run_init(L)) &&
+           run_options(L, command) && run_main(L, command);
+}
+
+/* Lua function: the command `noether`, which is Lua's. What the environment
+ * says to interpreters is not for it. Returns its exit code; that of an
+ * interrupt is a shell's for SIGINT, and nothing is said. */
+static int run_noether(lua_State *L)
+{
+    struct command *command = lua_touserdata(L, 1);
+
+    lua_settop(L, 0);
+    open_libraries(L, true);
+    lua_gc(L, LUA_GCGEN, 0, 0);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "noether.cli");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "main");
+    lua_createtable(L, command->argc, 1);
+    for (int i = 0; i < command->argc; i++) {
+        lua_pushstring(L, command->argv[i]);
+        lua_rawseti(L, -2, i);
+    }
+    int status = call(L, 1, 1);
+    if (status != LUA_OK && !interrupted)
+        return lua_error(L);
+    lua_pushinteger(L,
+                    status == LUA_OK ? luaL_checkinteger(L, -1) : 128 + SIGINT);
     return 1;
+}
+
+/* Lua function: the interpreter. Returns its exit code. */
+static int run_lua(lua_State *L)
+{
+    int status = interpret(L, lua_touserdata(L, 1));
+
+    lua_pushinteger(L, status ? EXIT_SUCCESS : EXIT_FAILURE);
+    return 1;
+}
+
+/* One file, two programs: which one it is, its name says. */
+static lua_CFunction program_named(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return strcmp(slash != NULL ? slash + 1 : path, "noether") == 0
+               ? run_noether
+               : run_lua;
 }
 
 int main(int argc, char **argv)
 {
     struct command command = {.argc = argc, .argv = argv};
     lua_State *L = luaL_newstate();
+    int code = EXIT_FAILURE;
 
     if (L == NULL) {
         complain(program, "cannot create state: not enough memory");
@@ -592,13 +638,10 @@ int main(int argc, char **argv)
     }
     if (argc > 0 && argv[0][0] != '\0')
         program = argv[0];
-    /* One file, several names: here the name that it was called by will choose
-     * between the interpreter and other programs over the same library. */
-    lua_pushcfunction(L, interpret);
+    lua_pushcfunction(L, program_named(program));
     lua_pushlightuserdata(L, &command);
-    int status = lua_pcall(L, 1, 1, 0);
-    bool ok = lua_toboolean(L, -1);
-    bool done = succeeded(L, program, status);
+    if (succeeded(L, program, lua_pcall(L, 1, 1, 0)))
+        code = (int)lua_tointeger(L, -1);
     lua_close(L);
-    return done && ok ? EXIT_SUCCESS : EXIT_FAILURE;
+    return code;
 }

@@ -20,7 +20,7 @@ local LAYERS = {
     "nix_executor" },
   { "doctor", "doctor.*" },
   { "init" },
-  { "cli.*" },
+  { "cli", "cli.*" },
 }
 
 -- What may be required by these alone, whatever their layer.
