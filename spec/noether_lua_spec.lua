@@ -95,8 +95,8 @@ describe("noether-lua", function()
       assert.equal("> >> >> 1\n2\n> \n", converse "for i = 1, 2 do\nprint(i)\nend\n")
     end)
 
-    it("takes expressions over several lines, after '=' only", function()
-      assert.equal("> >> 3\n> \n", converse "= 1 +\n2\n")
+    it("takes expressions over several lines, '=' or not", function()
+      assert.equal("> >> 3\n> >> >> 5\n> \n", converse "= 1 +\n2\nmath.max(\n5\n)\n")
     end)
 
     it("takes lines longer than a buffer", function()
