@@ -15,6 +15,7 @@ LUA_ARCHIVE ?= -l:liblua$(LUA_VERSION).a
 LUA_MODULES ?= -l:liblua$(LUA_VERSION)-cjson.a -l:liblua$(LUA_VERSION)-lpeg.a
 CRYPTO      ?= -l:libmbedcrypto.a
 SECCOMP     ?= -l:libseccomp.a
+EDIT        ?= -l:libedit.a -l:libtinfo.a -l:libbsd.a -l:libmd.a
 
 # Where Lua looks for modules, below $(DESTDIR).
 LUA_DIR    ?= $(PREFIX)/share/lua/$(LUA_VERSION)
@@ -42,6 +43,7 @@ SONAME    := libnoether.so.$(SOVERSION)
 
 CORE_SOURCES    := $(sort $(wildcard src/core/*.c))
 BINDING_SOURCES := $(sort $(wildcard src/binding/*.c))
+MAIN_SOURCES    := $(sort $(wildcard src/*.c))
 # What the supervisor and the core share is compiled for both.
 JAIL_SOURCES    := $(sort $(wildcard src/jail/*.c)) src/core/fd.c \
                    src/core/text.c src/core/tree.c
@@ -56,20 +58,21 @@ OBJ             := $(BUILD)/obj
 JAIL_OBJECTS    := $(JAIL_SOURCES:%.c=$(OBJ)/jail/%.o)
 BINDING_OBJECTS := $(BINDING_SOURCES:%.c=$(OBJ)/%.o)
 CORE_OBJECTS    := $(CORE_SOURCES:%.c=$(OBJ)/%.o) $(OBJ)/gen/jail_image.o
-MAIN_OBJECTS    := $(OBJ)/src/main.o $(OBJ)/gen/embedded.o
+MAIN_OBJECTS    := $(MAIN_SOURCES:%.c=$(OBJ)/%.o) $(OBJ)/gen/embedded.o
 TEST_PROGRAMS   := $(TEST_SOURCES:%.c=$(BUILD)/%)
 FUZZERS         := $(FUZZ_SOURCES:%.c=$(BUILD)/%)
 OBJECTS         := $(JAIL_OBJECTS) $(BINDING_OBJECTS) $(CORE_OBJECTS) \
                    $(MAIN_OBJECTS)
 
 NOETHER_LUA := $(BUILD)/bin/noether-lua
+NOETHER     := $(BUILD)/bin/noether
 JAIL        := $(BUILD)/libexec/noether/jail
 CORE_MODULE := $(BUILD)/lib/noether/core.so
 STATIC_LIB  := $(BUILD)/lib/libnoether.a
 SHARED_LIB  := $(BUILD)/lib/libnoether.so
 PKG_CONFIG  := $(BUILD)/lib/pkgconfig/noether.pc
 APPARMOR    := $(BUILD)/share/noether/apparmor.d/noether-lua
-OUTPUTS     := $(NOETHER_LUA) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
+OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
                $(PKG_CONFIG) $(APPARMOR) $(JAIL)
 SUPPORT     := $(BUILD)/spec/support.so
 FLOOR       := $(BUILD)/bench/floor.so
@@ -147,7 +150,7 @@ $(OBJ)/src/binding/%.o: src/binding/%.c $(OBJ)/prefix
 	$(Q)$(CC) $(COMPILE) $(LUA_CFLAGS) \
 	  -DNOE_JAIL_PATH='"$(PREFIX)/libexec/noether/jail"' -MMD -MP -c -o $@ $<
 
-$(OBJ)/src/main.o: src/main.c
+$(OBJ)/src/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(call SAY,CC)
 	$(Q)$(CC) $(COMPILE) $(LUA_CFLAGS) -MMD -MP -c -o $@ $<
@@ -215,7 +218,12 @@ $(NOETHER_LUA): $(MAIN_OBJECTS) $(BINDING_OBJECTS) $(CORE_OBJECTS) \
 	$(Q)$(CC) -pie $(LINK) -Wl,--dynamic-list=tools/noether-lua.exports -o $@ \
 	  $(MAIN_OBJECTS) $(BINDING_OBJECTS) $(CORE_OBJECTS) \
 	  -Wl,--whole-archive $(LUA_ARCHIVE) -Wl,--no-whole-archive \
-	  $(LUA_MODULES) $(CRYPTO) $(SECCOMP) -lm -ldl
+	  $(LUA_MODULES) $(CRYPTO) $(SECCOMP) $(EDIT) -lm -ldl
+
+# The same file: it does what its name says.
+$(NOETHER): $(NOETHER_LUA)
+	$(call SAY,LN)
+	$(Q)ln -sf noether-lua $@
 
 $(BUILD)/spec/c/%_test: spec/c/%_test.c $(STATIC_LIB)
 	@mkdir -p $(@D)
@@ -290,6 +298,7 @@ install-lua: $(CORE_MODULE)
 
 install: all install-lua ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) -D -m 755 $(NOETHER_LUA) '$(DESTDIR)$(PREFIX)/bin/noether-lua'
+	ln -sf noether-lua '$(DESTDIR)$(PREFIX)/bin/noether'
 	$(INSTALL) -D -m 755 $(JAIL) '$(DESTDIR)$(PREFIX)/libexec/noether/jail'
 	$(INSTALL) -D -m 644 include/noether.h \
 	  '$(DESTDIR)$(PREFIX)/include/noether.h'
@@ -307,6 +316,7 @@ uninstall: ## remove what install put there
 	  '$(DESTDIR)$(PREFIX)/libexec/noether' \
 	  '$(DESTDIR)$(PREFIX)/share/noether'
 	rm -f '$(DESTDIR)$(PREFIX)/bin/noether-lua' \
+	  '$(DESTDIR)$(PREFIX)/bin/noether' \
 	  '$(DESTDIR)$(PREFIX)/include/noether.h' \
 	  '$(DESTDIR)$(PREFIX)/lib/pkgconfig/noether.pc' \
 	  '$(DESTDIR)$(PREFIX)'/lib/libnoether.a \

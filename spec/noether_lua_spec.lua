@@ -95,8 +95,8 @@ describe("noether-lua", function()
       assert.equal("> >> >> 1\n2\n> \n", converse "for i = 1, 2 do\nprint(i)\nend\n")
     end)
 
-    it("takes expressions over several lines, after '=' only", function()
-      assert.equal("> >> 3\n> \n", converse "= 1 +\n2\n")
+    it("takes expressions over several lines, '=' or not", function()
+      assert.equal("> >> 3\n> >> >> 5\n> \n", converse "= 1 +\n2\nmath.max(\n5\n)\n")
     end)
 
     it("takes lines longer than a buffer", function()
@@ -194,6 +194,24 @@ describe("noether-lua", function()
         assert.is_truthy(known or helper.sanitized, library)
       end
       assert.matches("libc%.so", output)
+    end)
+  end)
+
+  describe("called noether", function()
+    local function run_noether(name, rest)
+      return helper.shell(("cd %s && ln -sf %s %s && %s"):format(directory,
+        helper.quote(helper.lua), name, rest))
+    end
+
+    it("is the command, whatever the environment tells interpreters", function()
+      local output, code = run_noether("noether",
+        "LUA_INIT='os.exit(77)' LUA_PATH=./?.lua ./noether --version")
+      assert.not_equal(77, code)
+      assert.falsy(output:find("unrecognized option", 1, true), output)
+    end)
+
+    it("is the interpreter under any other name", function()
+      assert.equal("2\n", (run_noether("xnoether", "./xnoether -e 'print(2)'")))
     end)
   end)
 

@@ -21,7 +21,7 @@ local LAYERS = {
     "trace.*" },
   { "doctor", "doctor.*" },
   { "init" },
-  { "cli.*" },
+  { "cli", "cli.*", "repl", "repl.*" },
 }
 
 -- What may be required by these alone, whatever their layer.
@@ -53,8 +53,13 @@ local INCLUDES = {
   { "src/jail/", { "src/jail/", "src/core/uapi.h", "src/core/text.h", "src/core/fd.h",
     "src/core/tree.h" } },
   { "src/binding/", { "include/", "src/core/", "src/binding/" }, lua = true },
-  { "src/main.c", { "include/", "src/embedded.h" }, lua = true },
   { "src/embedded.h", {} },
+  { "src/front.h", {}, lua = true },
+  { "src/main.c", { "include/", "src/front.h" }, lua = true },
+  { "src/libraries.c", { "src/embedded.h", "src/front.h" }, lua = true },
+  { "src/call.c", { "src/front.h" }, lua = true },
+  { "src/prompt.c", { "src/front.h" }, lua = true },
+  { "src/editor.c", { "src/front.h" }, lua = true },
 }
 
 local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = true,
@@ -218,7 +223,7 @@ end
 local function check_include(file, number, rule, quote, name)
   if LUA_HEADERS[name] then
     if not rule.lua then
-      refuse(file, number, "only src/binding and src/main.c may include <%s>", name)
+      refuse(file, number, "only src/binding and the interpreter may include <%s>", name)
     end
   elseif quote == '"' then
     local path = resolve(file, name)

@@ -22,6 +22,7 @@ build lua-cjson-dev   -        JSON, likewise
 build lua-lpeg-dev    -        parsing, likewise
 build libmbedtls-dev  -        SHA-256
 build libseccomp-dev  -        filters of system calls
+build libedit-dev     -        editing lines at the prompt
 run   bubblewrap      bwrap    a sandbox
 run   python3         python3  runs Python stages
 run   nodejs          node     runs JavaScript stages

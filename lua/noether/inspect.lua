@@ -81,11 +81,15 @@ local function items_of(value, state, level)
   local length = 0
   while rawget(value, length + 1) ~= nil do
     length = length + 1
-    items[length] = write(rawget(value, length), state, level + 1)
+    if length <= state.items then items[length] = write(rawget(value, length), state, level + 1) end
   end
-  for _, key in ipairs(named_keys(value, length)) do
-    items[#items + 1] = key_text(key, state) .. " = " .. write(rawget(value, key), state, level + 1)
+  local keys = named_keys(value, length)
+  for i = 1, math.min(#keys, state.items - #items) do
+    items[#items + 1] = key_text(keys[i], state) .. " = "
+      .. write(rawget(value, keys[i]), state, level + 1)
   end
+  local left_out = length + #keys - #items
+  if left_out > 0 then items[#items + 1] = ("... %d more"):format(left_out) end
   return items
 end
 
@@ -124,7 +128,15 @@ end
 -- @treturn string Lua-like text, on several lines where one is too long; `<cycle>` where a table
 -- contains itself, `{...}` below the depth
 function M.inspect(value, depth)
-  return write(value, { open = {}, depth = depth or 8 }, 0)
+  return write(value, { open = {}, depth = depth or 8, items = math.huge }, 0)
+end
+
+--- As `inspect`, of a value that may be of any size.
+-- @param value anything
+-- @tparam table limits `depth`, and `items`: how many of each table are shown
+-- @treturn string likewise; `... 7 more` where something is left out
+function M.within(value, limits)
+  return write(value, { open = {}, depth = limits.depth, items = limits.items }, 0)
 end
 
 return M
