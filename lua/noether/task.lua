@@ -33,7 +33,7 @@ end
 function M.new(work, info)
   local self = {
     thread = coroutine.create(work), info = info, phases = {}, started = sys.clock(),
-    current = "prepare", warnings = {},
+    current = "prepare", warnings = {}, held = {},
   }
   self.entered = self.started
   info.phases, info.warnings = self.phases, self.warnings
@@ -87,6 +87,22 @@ function Task:await(proc)
   return proc:result()
 end
 
+--- For the work: have something closed when the task is over, or given up in the middle.
+-- @param handle with a method `close`, which may be called before, too
+-- @return the handle
+function Task:hold(handle)
+  self.held[#self.held + 1] = handle
+  return handle
+end
+
+local function release(self)
+  local held = self.held
+  self.held = {}
+  for i = #held, 1, -1 do
+    held[i]:close()
+  end
+end
+
 function Task:own_poller()
   if self.poller then return self.poller end
   local poller, err = process.poller()
@@ -96,6 +112,7 @@ end
 
 local function finish(self, output, err)
   spend(self)
+  release(self)
   self.current, self.thread, self.waiting = "done", nil, nil
   self.info.duration_secs = sys.clock() - self.started
   if self.is_cancelled and err and err.kind ~= "cancelled" then
@@ -178,6 +195,7 @@ function Task:close()
   self.closed = true
   if self.waiting then self.waiting:close() end
   if self.poller then self.poller:close() end
+  release(self)
   self.waiting, self.poller, self.thread = nil, nil, nil
   return true
 end
