@@ -6,16 +6,16 @@ local sys = require "noether.sys"
 
 local PROFILE = "/nix/var/nix/profiles/default/bin/nix"
 
+local dir
+before_each(function() dir = helper.tmpdir() end)
+
+local function program(path, mode)
+  helper.write(path, "#!/bin/sh\ntouch " .. dir .. "/was-run\n")
+  assert(sys.chmod(path, mode))
+  return path
+end
+
 describe("find_nix", function()
-  local dir
-  before_each(function() dir = helper.tmpdir() end)
-
-  local function program(path, mode)
-    helper.write(path, "#!/bin/sh\ntouch " .. dir .. "/was-run\n")
-    assert(sys.chmod(path, mode))
-    return path
-  end
-
   -- What it finds beside the profile, which comes first wherever there is one.
   local function finds(expected, path)
     local profile = sys.access(PROFILE, "x") and PROFILE or nil
@@ -41,6 +41,15 @@ describe("find_nix", function()
     assert(ok, message)
   end)
 
+  it("looks into the user's own profile, after PATH", function()
+    local own = program(dir .. "/.nix-profile/bin/nix", 493)
+    local profile = sys.access(PROFILE, "x") and PROFILE or nil
+    local first = program(dir .. "/bin/nix", 493)
+    assert.equal(profile or own, nix_executor.find_nix{ PATH = "/nonexistent", HOME = dir })
+    assert.equal(profile or first, nix_executor.find_nix{ PATH = dir .. "/bin", HOME = dir })
+    assert.equal(profile, nix_executor.find_nix{ PATH = "/nonexistent", HOME = "." })
+  end)
+
   it("gives nil where there is none", function()
     finds(nil, dir)
     finds(nil, nil)
@@ -53,21 +62,28 @@ describe("from_store", function()
     function(store) return nix_executor.from_store_with_config(store, { timeout_secs = 1 }) end,
   }
 
-  it("gives nil and a reason, with or without nix, so that callers can fall back", function()
-    local dir = helper.tmpdir()
-    helper.write(dir .. "/nix", "#!/bin/sh\n")
-    assert(sys.chmod(dir .. "/nix", 493))
-    for _, path in ipairs{ dir, dir .. "/none" } do
-      helper.with_env({ PATH = path }, function()
-        for _, make in ipairs(makers) do
-          local ex, err = make(noether.store.memory())
-          assert.is_nil(ex)
-          assert.equal("runtime_unavailable", err.kind)
-          assert.truthy(tostring(err):find("'nix' is not part of this version", 1, true))
-          assert.truthy(err.hint:find("noether.executor", 1, true))
-        end
-      end)
-    end
+  it("gives nil and a reason where nix is not installed, so that callers can fall back", function()
+    helper.with_env({ PATH = helper.tmpdir() }, function()
+      for _, make in ipairs(makers) do
+        local ex, err = make(noether.store.memory())
+        assert.is_nil(ex)
+        assert.equal("runtime_unavailable", err.kind)
+        assert.truthy(tostring(err):find("nix is not installed", 1, true))
+        assert.truthy(err.hint:find("runtime = \"host\"", 1, true))
+      end
+    end)
+  end)
+
+  it("gives an executor of the nix runtime where nix is installed, and runs nothing", function()
+    program(dir .. "/nix", 493)
+    helper.with_env({ PATH = dir }, function()
+      for _, make in ipairs(makers) do
+        local ex <close> = assert(make(noether.store.memory()))
+        assert.equal("nix", ex.config.runtime)
+        assert.equal("auto", ex:config_snapshot().isolation)
+      end
+    end)
+    assert.is_nil(sys.stat(dir .. "/was-run"))
   end)
 
   it("raises on a wrong configuration", function()

@@ -29,6 +29,9 @@ for name in $(env | sed -n 's/^\(NOETHER_[A-Z_]*\|LUA_[A-Z0-9_]*\)=.*/\1/p'); do
   unset "$name"
 done
 unset XDG_CACHE_HOME
+# Where nix is in use, it is what `runtime = "auto"` takes: here it has no store.
+unset NIX_REMOTE NIX_CONFIG NIX_CONF_DIR NIX_STATE_DIR NIX_PATH
+export NIX_STORE_DIR="$private/no-store"
 export HOME="$private/home" TMPDIR="$private/t"
 export SPEC_LUA="$build/bin/noether-lua"
 

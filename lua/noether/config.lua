@@ -17,7 +17,8 @@ M.EXECUTOR_OPTIONS = {
   max_output_bytes = "bytes", max_stderr_bytes = "bytes", limits = LIMITS, env = "variables",
   isolation = { "auto", "native", "bwrap", "landlock", "none" }, require_isolation = "boolean",
   allow_effects = "any", grants = { fields = { paths = "strings", network = "boolean" } },
-  runtime = { "auto", "host", "nix" },
+  runtime = { "auto", "host", "nix" }, nixpkgs = "flake", lock_file = "path",
+  launch = { "direct", "run" },
   cache_dir = "path", policy = "table", policy_path = "string", allow_unpinned_pip = "boolean",
   legacy_input = "boolean", log = "function", log_level = { "debug", "info", "warn", "error" },
 }
@@ -29,6 +30,9 @@ M.CALL_OPTIONS = {
   on_log = "function",
 }
 
+--- Every option of a warm-up.
+M.WARMUP_OPTIONS = { setup_timeout_secs = "seconds", on_progress = "function" }
+
 --- The part of an executor's options that the original calls its configuration.
 M.CONFIG_OPTIONS = {
   timeout_secs = "seconds", max_output_bytes = "bytes", max_stderr_bytes = "bytes",
@@ -39,6 +43,7 @@ M.DEFAULTS = {
   timeout_secs = 30, setup_timeout_secs = 300, max_output_bytes = 10 * 1024 * 1024,
   max_stderr_bytes = 64 * 1024, isolation = "auto", runtime = "auto", log_level = "info",
   require_isolation = false, allow_unpinned_pip = false, legacy_input = false, policy_path = "",
+  launch = "direct",
 }
 
 local LOG_LEVELS = { debug = 1, info = 2, warn = 3, error = 4 }

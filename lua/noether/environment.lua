@@ -25,7 +25,13 @@ local function inherited(environ, allowlist)
   return env
 end
 
-local function search_path(runtime)
+-- A runtime that brings programs of its own has them found first.
+local function search_path(runtime, inherited_path)
+  if runtime.search_path then
+    return table.concat(runtime.search_path, ":") .. ":" .. (inherited_path or SYSTEM_PATH)
+  elseif inherited_path then
+    return inherited_path
+  end
   local dir = runtime.path and runtime.path:match("^(.+)/[^/]+$")
   if not dir or (":" .. SYSTEM_PATH .. ":"):find(":" .. dir .. ":", 1, true) then
     return SYSTEM_PATH
@@ -48,7 +54,7 @@ function M.public(environ, allowlist, opts)
       env[name] = environ[name]
     end
   end
-  env.PATH = env.PATH or search_path(opts.runtime)
+  env.PATH = search_path(opts.runtime, env.PATH)
   for name, value in pairs(opts.language) do
     env[name] = value
   end

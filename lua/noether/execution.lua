@@ -59,27 +59,46 @@ function M.run(job, task)
   return job.output
 end
 
---- Whether there is such a runtime at all: see `setup.check_runtime`.
+--- Whether such runtimes can be had at all: see `runtime.check`.
 M.check_runtime = setup.check_runtime
+
+-- Tells a listener what begins and what is over.
+local function new_reporter(listener, total)
+  local done = 0
+  return function(language, state, detail)
+    if state == "ready" or state == "failed" then done = done + 1 end
+    if not listener then return end
+    listener({ language = language, state = state, detail = detail, done = done, total = total })
+  end
+end
 
 --- Resolve the runtimes of languages. Runs within a task.
 -- @tparam table executor
 -- @tparam table languages names
 -- @tparam table task
+-- @tparam table call the executor's configuration, with what is different here
+-- @tparam ?function on_progress see `executor:warmup`
 -- @treturn table what was found by language: a summary, or `{ err = error }`
-function M.warm(executor, languages, task)
-  local found = {}
-  local job = { executor = executor, call = executor.config }
+function M.warm(executor, languages, task, call, on_progress)
+  local found, report = {}, new_reporter(on_progress, #languages)
   for _, name in ipairs(languages) do
+    local job = { executor = executor, policies = executor.policies, call = call }
+    function job.progress(state, detail) report(name, state, detail) end
     local language, err = executor.policies:language(name)
     local runtime
     if language then runtime, err = setup.resolve(job, language, task) end
     if runtime then
       found[name] = setup.runtime_summary(runtime)
+      for _, warning in ipairs(runtime.warnings or {}) do
+        task:warn(warning)
+      end
+      report(name, "ready", runtime.path)
     else
       found[name] = { err = err }
       executor.log("warn", err.message, { language = name, kind = err.kind })
+      report(name, "failed", err.message)
     end
+    if task.is_cancelled then break end
   end
   return found
 end

@@ -25,11 +25,11 @@ local Executor = face.class()
 local metatable = { __name = "noether.executor", __index = Executor }
 
 -- What can never run is refused before there is an executor.
-local function check_settings(settings)
+local function check_settings(settings, environ)
   if settings.isolation == "none" and settings.require_isolation then
     return nil, isolation.none_refused()
   end
-  return execution.check_runtime(settings.runtime)
+  return execution.check_runtime(settings, environ)
 end
 
 local function open_store(settings, environ)
@@ -41,11 +41,11 @@ end
 
 -- `shared` is what a rebuilt executor takes over from the one it is made of.
 local function build(settings, environ, shared)
-  local ok, err = check_settings(settings)
+  local ok, err = check_settings(settings, environ)
   if not ok then return nil, err end
   local self = {
     config = settings, environ = environ, registered = shared.registered or {},
-    policies = shared.policies, tasks = setmetatable({}, { __mode = "k" }),
+    policies = shared.policies, tasks = setmetatable({}, { __mode = "k" }), nix_failures = {},
     log = config.logger(settings),
   }
   if not self.policies then
@@ -202,22 +202,30 @@ function Executor:rebuild_with_config(new)
   })
 end
 
---- Find interpreters ahead of the first call, in the background.
+--- Find interpreters ahead of the first call, in the background: what it finds is what the calls
+-- then use. Each language has `setup_timeout_secs` of its own.
 -- @tparam ?table languages names; nil is all there are
+-- @tparam[opt] table opts `setup_timeout_secs`, and `on_progress`: a function that gets
+-- `{ language, state, detail, done, total }` when something begins: `state` is "locking" (what
+-- nixpkgs stands for now), "building", "repairing", "checking", then "ready" or "failed"; `done`
+-- of `total` languages are over
 -- @treturn ?table a task: its output is `{ [language] = { path, version, reference, kind } }`, with
 -- `{ err = error }` for what cannot be had, which is no failure of the whole; or nil and an error
 -- @treturn ?table
-function Executor:warmup(languages)
+-- @raise on a wrong option; `wait` raises what `on_progress` raised
+function Executor:warmup(languages, opts)
   options.method("executor:warmup", self)
   if languages ~= nil then
     options.argument("executor:warmup", "languages", languages, "strings")
   end
+  local given = options.check("executor:warmup", opts, config.WARMUP_OPTIONS)
   if self.closed then return nil, closed() end
-  local info = {}
+  local call = tables.merged(self.config, { setup_timeout_secs = given.setup_timeout_secs })
   local started = task.new(function(own)
     own:enter("setup")
-    return execution.warm(self, languages or self.policies:languages(), own)
-  end, info)
+    return execution.warm(self, languages or self.policies:languages(), own, call,
+      given.on_progress)
+  end, {})
   self.tasks[started] = true
   started:step()
   return started

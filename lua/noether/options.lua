@@ -58,6 +58,11 @@ local function is_count(value)
     and (value == math.huge or value == math.floor(value))
 end
 
+local function is_flake(value)
+  return is_plain(value) and value ~= "" and not value:find("[%s%c#\"\\$]")
+    and value:sub(1, 1) ~= "-"
+end
+
 local function is_callable(value)
   if type(value) == "function" then return true end
   local metatable = getmetatable(value)
@@ -109,6 +114,8 @@ local TYPES = {
   text = { "a string", function(v) return type(v) == "string" end },
   path = { "a path: a string, not empty, without NUL",
     function(v) return is_plain(v) and v ~= "" end },
+  flake = { "a reference to a flake, without '#': nixpkgs, or github:NixOS/nixpkgs/<rev>",
+    is_flake },
   boolean = { "a boolean", function(v) return type(v) == "boolean" end },
   table = { "a table", function(v) return type(v) == "table" end },
   ["function"] = { "a function", is_callable },

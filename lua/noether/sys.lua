@@ -256,7 +256,10 @@ function M.path_directories(path)
   return directories
 end
 
-local function is_program(path)
+--- Whether a path is that of a file which we may run.
+-- @tparam string path
+-- @treturn boolean
+function M.is_program(path)
   local stat = core.stat(path, true)
   return stat ~= nil and stat.type == "file" and core.access(path, "x") == true
 end
@@ -270,7 +273,7 @@ function M.find_programs(name, path)
   if name == "" or name:find("[/%z]") then return found end
   for _, directory in ipairs(M.path_directories(path)) do
     local candidate = directory .. "/" .. name
-    local real = is_program(candidate) and core.realpath(candidate)
+    local real = M.is_program(candidate) and core.realpath(candidate)
     if real and not seen[real] then
       seen[real] = true
       found[#found + 1] = candidate

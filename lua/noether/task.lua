@@ -50,7 +50,7 @@ function M.new(work, info, parent, span)
   local self = {
     thread = coroutine.create(work), info = info, phases = {}, spans = {}, started = sys.clock(),
     current = "prepare", span = span or "wrap", warnings = {}, parent = parent,
-    owner = sys.getpid(),
+    owner = sys.getpid(), held = {},
   }
   self.entered = self.started
   tell_time(self)
@@ -164,6 +164,22 @@ function Task:sleep(secs)
   if not self.is_cancelled then coroutine.yield(process.timer(secs)) end
 end
 
+--- For the work: have something closed when the task is over, or given up in the middle.
+-- @param handle with a method `close`, which may be called before, too
+-- @return the handle
+function Task:hold(handle)
+  self.held[#self.held + 1] = handle
+  return handle
+end
+
+local function release(self)
+  local held = self.held
+  self.held = {}
+  for i = #held, 1, -1 do
+    held[i]:close()
+  end
+end
+
 function Task:own_poller()
   if self.parent then return self.parent:own_poller() end
   if self.poller then return self.poller end
@@ -174,6 +190,7 @@ end
 
 local function finish(self, output, err)
   spend(self)
+  release(self)
   self.current, self.thread, self.waiting, self.part = "done", nil, nil, nil
   self.info.duration_secs = sys.clock() - self.started
   if self.is_cancelled and err and err.kind ~= "cancelled" then
@@ -288,6 +305,7 @@ function Task:close()
   sets.release(self)
   if self.waiting then self.waiting:close() end
   if self.poller then self.poller:close() end
+  release(self)
   self.waiting, self.poller, self.thread = nil, nil, nil
   return true
 end

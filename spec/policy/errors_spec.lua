@@ -308,6 +308,49 @@ describe("nix's failure", function()
     { "error: remounting /nix/store writable: Invalid argument", "runtime_unavailable",
       "read-only" },
     { "error: unrecognised flag '--print-out-paths'", "runtime_unavailable", "too old", "2.8" },
+    { "error: experimental Nix feature 'flakes' is disabled; use"
+      .. " '--extra-experimental-features flakes' to override", "runtime_unavailable",
+      "switched off" },
+    { "error: flake 'flake:nixpkgs' does not provide attribute 'packages.x86_64-linux.pyton3',"
+      .. " 'legacyPackages.x86_64-linux.pyton3' or 'pyton3'\n       Did you mean python3?",
+      "runtime_unavailable", "no such package", "did you mean python3?" },
+    { "error: unable to execute 'nosuchcmd': No such file or directory", "runtime_unavailable",
+      "no such program" },
+    { "error: cannot call 'getFlake' on unlocked flake reference 'nixpkgs', at (string):1:2"
+      .. " (use --impure to override)", "runtime_unavailable", "could not use the flake" },
+    { "terminate called after throwing an instance of 'nix::Error'\n  what():  \27[31;1merror:"
+      .. "\27[0m cannot determine user's home directory", "runtime_unavailable",
+      "wants a home directory", "HOME" },
+    { "error: NAR hash mismatch in input 'path:/x?narHash=sha256-A=' (/nix/store/H-source),"
+      .. " expected 'sha256-A=', got 'sha256-B='", "runtime_unavailable",
+      "not the one that was locked", "delete the lock file" },
+    { "error: path '/nix/store/H-x' is required, but there is no substituter that can build it",
+      "runtime_unavailable", "nor where to fetch" },
+    { "don't know how to build these paths:\n  /nix/store/H-x\nerror: build of '/nix/store/H-x'"
+      .. " failed", "runtime_unavailable", "nor where to fetch it (error: build of" },
+
+    -- As newer versions put it.
+    { "error: path '/nix/store/H-x' does not exist and cannot be created", "runtime_unavailable",
+      "nor where to fetch" },
+    { "error: unable to download 'https://x': Could not resolve hostname (6) Could not resolve"
+      .. " host: x", "runtime_unavailable", "failed to fetch" },
+    { "error: path '/x' does not exist", "runtime_unavailable", "could not use the flake" },
+    { "error: path '/nix/store/H-source/flake.nix' does not exist", "runtime_unavailable",
+      "could not use the flake" },
+    { "error:\n       … while evaluating a branch condition\n\n       error: attribute 'nosuch'"
+      .. " missing\n       at «string»:1:1:\n       Did you mean six?", "packages_failed",
+      "(error: attribute 'nosuch' missing)", "did you mean six?" },
+    { "error: Cannot build '/nix/store/H-x.drv'.\n       Reason: builder failed with exit code 3.",
+      "packages_failed", "could not build" },
+    { "\27[31;1merror:\27[0m cannot find flake 'flake:x' in the flake registries",
+      "runtime_unavailable", "(error: cannot find flake" },
+
+    -- What a builder wrote is no word of nix.
+    { "error: builder for '/nix/store/H-x.drv' failed with exit code 1;\n"
+      .. "       last 3 log lines:\n       > error: attribute 'x' missing\n"
+      .. "       > error: cannot connect to nix daemon\n       > syntax error\n"
+      .. "       For full logs, run 'nix log /nix/store/H-x.drv'.", "packages_failed",
+      "nix could not build a package (error: builder for" },
     { "sh: 1: nix: not found", "runtime_unavailable", "is it installed" },
     { "bash: nix: command not found", "runtime_unavailable", "is it installed" },
     { "warning: x\nerror (ignored): error: executing SQLite statement '\nerror: something new",

@@ -1,19 +1,17 @@
 -- SPDX-License-Identifier: MIT
 --- Steps of an execution between script and launch: the runtime and the sandbox.
 -- They may run programs (probes, builds), on a deadline of their own.
+local compat = require "noether.compat"
 local effects = require "noether.effects"
 local environment = require "noether.environment"
 local errors = require "noether.error"
 local guard = require "noether.policies.guard"
+local process = require "noether.process"
+local runtimes = require "noether.execution.runtime"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
 
 local M = {}
-
--- Kinds of runtime; each resolves a language to an interpreter.
-local RUNTIMES = {
-  host = require "noether.runtime.host",
-}
 
 local function fail(kind, message, hint)
   return nil, errors.new{ kind = kind, message = message, hint = hint }
@@ -45,14 +43,33 @@ local function check_requirements(job, task)
     "install them for the host's python3 and leave out the '# requires:' line")
 end
 
+-- Waits for the exclusive lock of a file, which is given back when the task is over, if not before.
+local function wait_for_lock(path, task, is_late)
+  local handle, message, errno
+  local function try()
+    handle, message, errno = sys.lock(path, { wait = false })
+    return handle ~= nil or errno ~= "EAGAIN" or is_late()
+  end
+  if not try() then
+    local _, err = task:await(process.watch(try))
+    if err then return nil, err end
+  end
+  if handle then return task:hold(handle) end
+  return fail("cache_failed", "the cache cannot be used: " .. message)
+end
+
 -- Setup has a deadline of its own. Whatever is launched during it gets no more than what is left.
 local function setup_context(job, task)
   local deadline = sys.clock() + job.call.setup_timeout_secs
   local environ = job.executor.environ
+  local function is_late() return sys.clock() >= deadline end
   return {
-    path = environ.PATH, environ = environ,
+    path = environ.PATH, environ = environ, policies = job.executor.policies,
+    nixpkgs = job.call.nixpkgs, lock_file = job.call.lock_file, nix_launch = job.call.launch,
+    progress = job.progress, is_late = is_late,
+    open_cache = function() return job.executor:open_cache() end,
+    lock = function(path) return wait_for_lock(path, task, is_late) end,
     await = function(proc) return task:await(proc) end,
-    is_late = function() return sys.clock() >= deadline end,
     launch = function(argv, opts)
       local copy = {}
       for name, value in pairs(opts) do
@@ -65,24 +82,19 @@ local function setup_context(job, task)
   }
 end
 
-local function runtime_kind(wanted)
-  if wanted == "auto" then return RUNTIMES.nix and "nix" or "host" end
-  return wanted
-end
+--- Whether such runtimes can be had at all: see `runtime.check`.
+M.check_runtime = runtimes.check
 
---- Whether there is such a runtime at all.
--- @tparam string wanted the option `runtime`
--- @treturn ?boolean true; or nil and an error (`runtime_unavailable`)
+--- Resolve a language, on the setup's own deadline. Runs within a task.
+-- @tparam table job `executor`, `call`, and for a stage's packages `stage` and `requirements`;
+-- `progress(state, detail)` if somebody wants to know
+-- @tparam table language
+-- @tparam table task
+-- @treturn ?table the runtime; or nil and an error
 -- @treturn ?table
-function M.check_runtime(wanted)
-  if RUNTIMES[runtime_kind(wanted)] then return true end
-  return fail("runtime_unavailable", ("runtime '%s' is not part of this version"):format(wanted),
-    "noether.executor with runtime = \"host\" runs the interpreters of this machine")
-end
-
 function M.resolve(job, language, task)
   local context = setup_context(job, task)
-  local runtime, err = RUNTIMES[runtime_kind(job.call.runtime)].resolve(language, context)
+  local runtime, err = runtimes.resolve(job, language, context)
   if runtime or not context.is_late() then return runtime, err end
   local late = errors.new{
     kind = "setup_timed_out", limit = job.call.setup_timeout_secs, cause = err,
@@ -206,6 +218,13 @@ function M.command(job)
     dir .. "/" .. job.script.entry)
   if not called then return nil, argv end
   job.argv = argv
+  if not job.runtime.prefix then return true end
+  job.argv = {}
+  for _, list in ipairs{ job.runtime.prefix, { compat.unpack(argv, 2) } } do
+    for _, argument in ipairs(list) do
+      job.argv[#job.argv + 1] = argument
+    end
+  end
   return true
 end
 
@@ -219,7 +238,8 @@ function M.make_environment(job)
     if not called then return nil, own end
   end
   job.public_env = environment.public(job.executor.environ, job.description.env_allowlist, {
-    isolated = not M.sees_host_paths(job.backend), language = own, runtime = job.runtime,
+    isolated = not M.sees_host_paths(job.backend), runtime = job.runtime,
+    language = tables.merged(job.runtime.variables, own),
   })
   return true
 end
@@ -227,7 +247,8 @@ end
 function M.runtime_summary(runtime)
   return {
     kind = runtime.kind, language = runtime.language, path = runtime.path,
-    version = runtime.version, reference = runtime.reference,
+    version = runtime.version, reference = runtime.reference, store_path = runtime.store_path,
+    packages = runtime.packages, nix = runtime.nix,
   }
 end
 
@@ -241,7 +262,9 @@ local function trace(job)
   info.provenance = {
     stage = job.stage.id, code = sys.sha256(job.stage.code),
     script = sys.sha256(table.concat(lines, "\n")), input = sys.sha256(job.stdin),
-    runtime = sys.sha256(("%s %s"):format(job.runtime.reference, job.runtime.version)),
+    runtime = sys.sha256(table.concat({
+      job.runtime.reference, job.runtime.version, job.runtime.store_path,
+    }, " ")),
   }
   return true
 end

@@ -4,7 +4,8 @@
 -- Each source has rules of its own, tried in order against what that source wrote, and only that:
 -- what a stage prints never reads as a fault of the machine, nor the reverse. A rule is
 -- `{ find = {...}, kind, message, hint }`: Lua patterns of which one must occur; in the message
--- `%s` stands for the line that tells most.
+-- `%s` stands for the line that tells most. What nix repeats of a builder's own log counts only for
+-- a rule with `log = true`.
 local M = {}
 
 local MAX_EXCERPT_BYTES = 400
@@ -61,12 +62,15 @@ function M.first_line(text)
   return M.excerpt(text:sub(from, (text:find("\n", from, true) or #text + 1) - 1))
 end
 
--- The last line that begins with one of the beginnings, or else the first line of all.
+-- The last line that begins with one of the beginnings and says more, or else the first line of
+-- all. (Newer versions of nix write "error:" alone, and indent what it is.)
 local function telling_line(text, beginnings)
   local found
   for line in text:gmatch("[^\n]+") do
+    local start = line:find("%S") or 1
     for _, beginning in ipairs(beginnings) do
-      if line:sub(1, #beginning) == beginning then found = line end
+      local rest = start + #beginning
+      if line:sub(start, rest - 1) == beginning and line:find("%S", rest) then found = line end
     end
   end
   return found and M.excerpt(found) or M.first_line(text)
@@ -93,7 +97,8 @@ M.rules = {
       kind = "runtime_unavailable", message = "the nix daemon went away in the middle (%s)",
       hint = CHECK_DAEMON },
     { find = { "No space left on device", "out of disk space", "lack of free disk space" },
-      kind = "runtime_unavailable", message = "the nix store is full (%s)", hint = COLLECT },
+      kind = "runtime_unavailable", message = "the nix store is full (%s)", hint = COLLECT,
+      log = true },
     { find = { "SQLite statement .*disk I/O error" },
       kind = "runtime_unavailable", message = "nix cannot write its database (%s)",
       hint = "the disk may be full, or failing; " .. COLLECT },
@@ -113,6 +118,12 @@ M.rules = {
         "opening lock file '[^']*': Permission denied" },
       kind = "runtime_unavailable", message = "this user may not use /nix (%s)",
       hint = OTHER_STORE },
+    { find = { "cannot determine user's home directory" },
+      kind = "runtime_unavailable", message = "nix wants a home directory (%s)",
+      hint = "set HOME to a directory of this user's" },
+    { find = { "NAR hash mismatch in input", "hash mismatch in input" },
+      kind = "runtime_unavailable", message = "the flake is not the one that was locked (%s)",
+      hint = "restore it; or delete the lock file, to resolve runtimes anew" },
     { find = { "timed out after %d+ seconds" },
       kind = "setup_timed_out", message = "a build of nix took too long (%s)",
       hint = "raise setup_timeout_secs, or warm the executor up first" },
@@ -121,7 +132,7 @@ M.rules = {
     { find = { "unable to download", "error: downloading", "error: fetching",
         "[Cc]ould ?n['o]t resolve host", "Could not resolve host", "program 'git' failed" },
       kind = "runtime_unavailable", message = "nix failed to fetch what the runtime needs (%s)",
-      hint = CHECK_NETWORK },
+      hint = CHECK_NETWORK, log = true },
     { find = { "error: attribute '[^']*' missing", "error: undefined variable '" },
       kind = "packages_failed", message = "nixpkgs has no such package (%s)",
       hint = "the packages policy says which attribute an import stands for (known)" },
@@ -132,8 +143,14 @@ M.rules = {
         "Cannot build '" },
       kind = "packages_failed", message = "nix could not build a package (%s)",
       hint = "nix log with the path that the message names shows why" },
+    { find = { "there is no substituter that can build it",
+        "don't know how to build these paths", "does not exist and cannot be created" },
+      kind = "runtime_unavailable",
+      message = "nix knows neither how to build the runtime nor where to fetch it (%s)",
+      hint = CHECK_NETWORK },
     { find = { "error: flake", "error: getting flake", "cannot find flake",
-        "could not find a flake%.nix", "flake%.nix': No such file", "getting status of '",
+        "could not find a flake%.nix", "flake%.nix': No such file", "flake%.nix' does not exist",
+        "getting status of '", "error: path '[^']*' does not exist", "is not a flake",
         "in pure evaluation mode", "on unlocked flake reference", "syntax error",
         "is not a derivation" },
       kind = "runtime_unavailable", message = "nix could not use the flake (%s)",
@@ -200,19 +217,8 @@ local OTHERWISE = {
   host = { kind = "runtime_unavailable", lines = {} },
 }
 
--- Warnings and ignored errors of nix come with success too.
-local function without_noise(text)
-  if not text:find("warning:", 1, true) and not text:find("error (ignored)", 1, true) then
-    return text
-  end
-  local lines = {}
-  for line in text:gmatch("[^\n]+") do
-    if not line:find("^warning:") and not line:find("^error %(ignored%)") then
-      lines[#lines + 1] = line
-    end
-  end
-  return table.concat(lines, "\n")
-end
+local NOISE = { "^warning:", "^error %(ignored%)" }
+local LOG_LINE = { "^%s*> " }
 
 local function contains_any(text, patterns)
   for _, pattern in ipairs(patterns) do
@@ -221,9 +227,23 @@ local function contains_any(text, patterns)
   return false
 end
 
-local function find_rule(rules, text)
+local function without_lines(text, patterns)
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do
+    if not contains_any(line, patterns) then lines[#lines + 1] = line end
+  end
+  return table.concat(lines, "\n")
+end
+
+-- Warnings and ignored errors of nix come with success too; colours say nothing.
+local function without_noise(text)
+  return without_lines(text:gsub("\27%[[%d;]*m", ""), NOISE)
+end
+
+-- `without_log` is the text less what a builder wrote.
+local function find_rule(rules, text, without_log)
   for _, rule in ipairs(rules or {}) do
-    if contains_any(text, rule.find) then return rule end
+    if contains_any(rule.log and text or without_log or text, rule.find) then return rule end
   end
   return nil
 end
@@ -244,7 +264,8 @@ local function classify_infrastructure(facts)
     return "setup_timed_out", ("%s was ended at the deadline of the setup"):format(facts.source),
       "raise setup_timeout_secs, or warm the executor up first"
   end
-  local rule = find_rule(M.rules[facts.source], text)
+  local without_log = facts.source == "nix" and without_lines(text, LOG_LINE) or nil
+  local rule = find_rule(M.rules[facts.source], text, without_log)
   if rule then
     local message = rule.message:gsub("%%s", function() return line end)
     local meant = text:match("Did you mean ([^\n]*)")

@@ -41,6 +41,7 @@ M.runtime = {
   programs = { "bash" },
   probe = { "--noprofile", "--norc", "-p", "-c", PROBE },
   attribute = "bash",
+  tools = { "coreutils", "findutils", "gawk", "gnugrep", "gnused" },
 }
 
 local RUNNER = [==[

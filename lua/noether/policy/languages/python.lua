@@ -44,6 +44,8 @@ def directories():
 
 found = {os.path.realpath(name) for name in directories() if name and os.path.isdir(name)}
 print(json.dumps({
+    "program": os.path.realpath("/proc/self/exe"),
+    "variables": {name: value for name, value in os.environ.items() if "PYTHON" in name},
     "path": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
     "version": "%d.%d.%d" % sys.version_info[:3],
     "dirs": sorted(found),
@@ -51,12 +53,14 @@ print(json.dumps({
 ]==]
 
 --- How an interpreter is found. `programs`: names looked for, in order. `probe`: arguments after
--- the program; it prints one JSON object `{ path, version, dirs }`. `attribute`: its name in
--- nixpkgs.
+-- the program; it prints one JSON object `{ path, version, dirs }`, and for what a wrapper hides
+-- `{ program, variables }`: the file that runs, and its environment. `attribute`: its name in
+-- nixpkgs. `packages`: it has `withPackages` there, for what the packages policy detects.
 M.runtime = {
   programs = { "python3", "python" },
-  probe = { "-I", "-S", "-c", PROBE },
+  probe = { "-I", "-S", "-B", "-c", PROBE },
   attribute = "python3",
+  packages = true,
 }
 
 local RUNNER = [==[

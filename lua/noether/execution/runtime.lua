@@ -1,0 +1,106 @@
+-- SPDX-License-Identifier: MIT
+--- Which kind of runtime an execution takes.
+--
+-- "auto" takes nix where it is in use, else the host. Where nix is there and cannot be used, "auto"
+-- takes the host and says so in a warning; but an executor that pins (`nixpkgs`, `lock_file`) gets
+-- what it pinned, or an error.
+local errors = require "noether.error"
+local host = require "noether.runtime.host"
+local nix = require "noether.runtime.nix"
+local sys = require "noether.sys"
+
+local M = {}
+
+-- Kinds of runtime; each resolves a language to an interpreter.
+local RUNTIMES = { host = host, nix = nix }
+
+-- A nix that failed is not asked again at each call: without a network it takes its time to fail.
+local RETRY_SECS = 60
+
+local function fail(message, hint)
+  return nil, errors.new{ kind = "runtime_unavailable", message = message, hint = hint }
+end
+
+local function is_pinned(settings)
+  return settings.nixpkgs ~= nil or settings.lock_file ~= nil
+end
+
+local function check_launch(settings)
+  if settings.launch ~= "run" then return true end
+  if settings.isolation ~= "none" then
+    return fail("launch = \"run\" works only with isolation = \"none\": nix needs the host's network "
+      .. "and store", "leave launch out: what nix built is then run directly, and isolated")
+  elseif settings.runtime == "host" then
+    return fail("launch = \"run\" is a way of the nix runtime, not of the host's",
+      "leave launch out, or take runtime = \"nix\"")
+  end
+  return true
+end
+
+--- Whether an executor's settings can be had here at all.
+-- @tparam table settings `runtime`, `isolation`, `launch`, `nixpkgs`, `lock_file`
+-- @tparam table environ
+-- @treturn ?boolean true; or nil and an error (`runtime_unavailable`)
+-- @treturn ?table
+function M.check(settings, environ)
+  local ok, err = check_launch(settings)
+  if not ok then return nil, err end
+  local needs_nix = settings.runtime == "nix" or settings.launch == "run"
+    or settings.runtime == "auto" and is_pinned(settings)
+  if needs_nix and not nix.find(environ) then return nil, nix.not_installed(environ) end
+  return true
+end
+
+-- What a Python stage imports and nix must bring; nothing where it says itself what it requires.
+local function packages_of(job, language)
+  local code = job.stage and job.stage.code
+  if not code or not language.runtime.packages or #(job.requirements or {}) > 0 then return {} end
+  local called, list = job.policies:call("packages", "detect", code)
+  if not called then return nil, list end
+  return list
+end
+
+-- The host's runtime in the place of one that nix could not give.
+local function instead(language, context, err)
+  local runtime, host_err = host.resolve(language, context)
+  if not runtime then return nil, host_err end
+  table.insert(runtime.warnings, 1, ("nix is installed and could not be used, so %s is the host's: %s")
+    :format(language.name, err.message))
+  return runtime
+end
+
+local function resolve_automatically(job, language, context)
+  if not nix.is_in_use(context.environ) then return host.resolve(language, context) end
+  local failures = job.executor.nix_failures
+  local key = language.name .. " " .. table.concat(context.packages, " ")
+  local known = failures[key]
+  if known and sys.clock() - known.at < RETRY_SECS then
+    return instead(language, context, known.err)
+  end
+  local runtime, err = nix.resolve(language, context)
+  if runtime or err.kind ~= "runtime_unavailable" or context.is_late() then return runtime, err end
+  failures[key] = { err = err, at = sys.clock() }
+  return instead(language, context, err)
+end
+
+--- Resolve a language, with the packages that the job's stage imports if its runtime is nix's.
+-- @tparam table job
+-- @tparam table language its policy
+-- @tparam table context as for `nix.resolve`; `packages` is set here
+-- @treturn ?table the runtime; or nil and an error
+-- @treturn ?table
+function M.resolve(job, language, context)
+  local wanted, err = job.call.runtime, nil
+  if wanted ~= "host" then
+    context.packages, err = packages_of(job, language)
+    if not context.packages then return nil, err end
+  end
+  if wanted == "auto" and not is_pinned(job.call) and job.call.launch ~= "run" then
+    return resolve_automatically(job, language, context)
+  elseif wanted == "auto" then
+    wanted = "nix"
+  end
+  return RUNTIMES[wanted].resolve(language, context)
+end
+
+return M
