@@ -17,7 +17,11 @@
 #include "../core/tree.h"
 #include "../core/uapi.h"
 
-enum { SAMPLE_US = 50 * 1000 };
+enum {
+    SAMPLE_US = 50 * 1000, /* between two looks at the tree, at first */
+    SELDOM_US = 400 * 1000,
+    GROWTH_PER_US = 8 * 1024 /* bytes: faster than memory is handed out */
+};
 
 struct supervisor {
     struct jail *jail;
@@ -29,6 +33,8 @@ struct supervisor {
     bool told_start; /* init has nothing more to say before its end */
     bool over;
     int64_t next_sample_us;
+    int64_t sample_us;  /* from one sample to the next */
+    int64_t tree_bytes; /* in the last one */
     int64_t peak_bytes;
     struct noe_jail_event end; /* the last message, filled as we go */
 };
@@ -165,7 +171,8 @@ static void start(struct supervisor *s)
     /* What can wait until the program runs is done beside it. */
     watch_host(s);
     s->children = watch_children();
-    s->next_sample_us = jail_clock_us() + SAMPLE_US;
+    s->sample_us = SAMPLE_US;
+    s->next_sample_us = jail_clock_us() + s->sample_us;
     event.watches_host = s->host >= 0;
     if (s->program < 0 || !walls)
         jail_send(NOE_JAIL_CONTROL_FD, &event);
@@ -290,6 +297,7 @@ static void check_tree(struct supervisor *s)
     struct tree_usage usage;
 
     tree_sample(limits->memory_bytes, &usage);
+    s->tree_bytes = usage.memory_bytes;
     if (usage.memory_bytes > s->peak_bytes)
         s->peak_bytes = usage.memory_bytes;
     if (samples_memory(s) && usage.memory_bytes > limits->memory_bytes)
@@ -308,6 +316,21 @@ static void check_limits(struct supervisor *s)
         check_tree(s);
 }
 
+/* A tree that goes on is looked at less and less often, so that a thousand that
+ * sleep cost nothing; but not so seldom that it could use up its memory, or its
+ * time, in between. The kernel holds a control group's limit by itself. */
+static int64_t next_interval_us(const struct supervisor *s)
+{
+    int64_t us = s->sample_us * 2;
+    int64_t room = s->jail->start.limits.memory_bytes - s->tree_bytes;
+
+    if (us > SELDOM_US)
+        us = SELDOM_US;
+    if (samples_memory(s) && us > room / GROWTH_PER_US)
+        us = room / GROWTH_PER_US;
+    return us < SAMPLE_US || samples_cpu(s) ? SAMPLE_US : us;
+}
+
 static void check_clock(struct supervisor *s)
 {
     int64_t now = jail_clock_us();
@@ -317,7 +340,8 @@ static void check_clock(struct supervisor *s)
         end_for(s, NOE_JAIL_CAUSE_TIMEOUT);
     if (!s->over && samples(s) && now >= s->next_sample_us) {
         check_limits(s);
-        s->next_sample_us = jail_clock_us() + SAMPLE_US;
+        s->sample_us = next_interval_us(s);
+        s->next_sample_us = jail_clock_us() + s->sample_us;
     }
 }
 

@@ -176,7 +176,7 @@ function CHECKS.cgroups(report)
     return finding("ok", found, "the kernel itself limits a stage's memory")
   end
   return finding("warn", found, "memory and processor time are limited by looking at the stage's "
-    .. "processes every 50 ms", "nothing; or, for limits that the kernel holds, start the program "
+    .. "processes now and then", "nothing; or, for limits that the kernel holds, start the program "
     .. "in a version 2 group that was made over to its user (systemd: Delegate=yes)")
 end
 
