@@ -13,6 +13,8 @@ LUA_VERSION ?= 5.4
 LUA_CFLAGS  ?= -I/usr/include/lua$(LUA_VERSION)
 LUA_ARCHIVE ?= -l:liblua$(LUA_VERSION).a
 LUA_MODULES ?= -l:liblua$(LUA_VERSION)-cjson.a -l:liblua$(LUA_VERSION)-lpeg.a
+# Modules in Lua that go into noether-lua beside those of lua/noether (MIT).
+LUA_EMBEDS  ?= /usr/share/lua/$(LUA_VERSION)/argparse.lua
 CRYPTO      ?= -l:libmbedcrypto.a
 SECCOMP     ?= -l:libseccomp.a
 
@@ -169,12 +171,13 @@ $(OBJ)/gen/jail_image.c: $(JAIL) tools/embed.sh
 	$(call SAY,EMBED)
 	$(Q)tools/embed.sh bytes noe_jail_image $(JAIL) >$@
 
-# The directories too: a file that is taken away changes only them.
+# The directories too: a file that is taken away changes only them. What comes
+# from elsewhere may be installed only now.
 $(OBJ)/gen/embedded.c: $(LUA_SOURCES) $(sort $(dir $(LUA_SOURCES))) \
-                       tools/embed.sh
+                       $(wildcard $(LUA_EMBEDS)) tools/embed.sh | $(SETUP)
 	@mkdir -p $(@D)
 	$(call SAY,EMBED)
-	$(Q)tools/embed.sh lua lua $(LUA_SOURCES) >$@
+	$(Q)tools/embed.sh lua lua $(LUA_SOURCES) $(LUA_EMBEDS) >$@
 
 $(PKG_CONFIG): noether.pc.in include/noether.h $(OBJ)/prefix
 	@mkdir -p $(@D)

@@ -20,6 +20,7 @@ build musl-tools      musl-gcc the compiler of the small static supervisor
 build liblua5.4-dev   -        the Lua that goes into noether-lua
 build lua-cjson-dev   -        JSON, likewise
 build lua-lpeg-dev    -        parsing, likewise
+build lua-argparse    -        the command line of noether, likewise
 build libmbedtls-dev  -        SHA-256
 build libseccomp-dev  -        filters of system calls
 run   bubblewrap      bwrap    a sandbox
