@@ -72,8 +72,12 @@ STATIC_LIB  := $(BUILD)/lib/libnoether.a
 SHARED_LIB  := $(BUILD)/lib/libnoether.so
 PKG_CONFIG  := $(BUILD)/lib/pkgconfig/noether.pc
 APPARMOR    := $(BUILD)/share/noether/apparmor.d/noether-lua
+COMPLETIONS := $(BUILD)/share/completions/noether.bash \
+               $(BUILD)/share/completions/noether.zsh \
+               $(BUILD)/share/completions/noether.fish
+MANUAL      := man/noether.1 man/noether-lua.1
 OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
-               $(PKG_CONFIG) $(APPARMOR) $(JAIL)
+               $(PKG_CONFIG) $(APPARMOR) $(JAIL) $(COMPLETIONS)
 SUPPORT     := $(BUILD)/spec/support.so
 FLOOR       := $(BUILD)/bench/floor.so
 
@@ -112,7 +116,7 @@ SETUP := $(if $(GOAL),deps)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help deps demo test tests spec check-layers lint asan check-deep \
-        bench install install-lua uninstall clean FORCE
+        man bench install install-lua uninstall clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
 
@@ -226,6 +230,11 @@ $(NOETHER): $(NOETHER_LUA)
 	$(call SAY,LN)
 	$(Q)ln -sf noether-lua $@
 
+$(BUILD)/share/completions/noether.%: $(NOETHER)
+	@mkdir -p $(@D)
+	$(call SAY,GEN)
+	$(Q)$(NOETHER) completion $* >$@
+
 $(BUILD)/spec/c/%_test: spec/c/%_test.c $(STATIC_LIB)
 	@mkdir -p $(@D)
 	$(call SAY,LD)
@@ -289,6 +298,9 @@ check-deep: asan all tests $(FUZZERS) ## what takes long: asan, clang-tidy, fuzz
 bench: $(NOETHER_LUA) $(FLOOR) ## measure, and write build/bench.json
 	@BENCH_BUILD=$(BUILD) $(NOETHER_LUA) bench/run.lua $(BUILD)/bench.json
 
+man: $(NOETHER_LUA) ## write man/noether.1 anew, from what the command says
+	@$(NOETHER_LUA) tools/man.lua >man/noether.1
+
 # The Lua module alone: also what LuaRocks installs.
 install-lua: $(CORE_MODULE)
 	$(INSTALL) -d '$(DESTDIR)$(LUA_LIBDIR)/noether'
@@ -308,6 +320,15 @@ install: all install-lua ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) -m 644 $(STATIC_LIB) '$(DESTDIR)$(PREFIX)/lib'
 	$(INSTALL) -D -m 644 $(APPARMOR) \
 	  '$(DESTDIR)$(PREFIX)/share/noether/apparmor.d/noether-lua'
+	@for page in $(MANUAL); do \
+	  $(INSTALL) -D -m 644 -t '$(DESTDIR)$(PREFIX)/share/man/man1' $$page || exit 1; \
+	done
+	$(INSTALL) -D -m 644 $(BUILD)/share/completions/noether.bash \
+	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/noether'
+	$(INSTALL) -D -m 644 $(BUILD)/share/completions/noether.zsh \
+	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_noether'
+	$(INSTALL) -D -m 644 $(BUILD)/share/completions/noether.fish \
+	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/noether.fish'
 	$(INSTALL) -m 755 $(SHARED_LIB).$(VERSION) '$(DESTDIR)$(PREFIX)/lib'
 	ln -sf libnoether.so.$(VERSION) '$(DESTDIR)$(PREFIX)/lib/$(SONAME)'
 	ln -sf $(SONAME) '$(DESTDIR)$(PREFIX)/lib/libnoether.so'
@@ -321,7 +342,11 @@ uninstall: ## remove what install put there
 	  '$(DESTDIR)$(PREFIX)/include/noether.h' \
 	  '$(DESTDIR)$(PREFIX)/lib/pkgconfig/noether.pc' \
 	  '$(DESTDIR)$(PREFIX)'/lib/libnoether.a \
-	  '$(DESTDIR)$(PREFIX)'/lib/libnoether.so*
+	  '$(DESTDIR)$(PREFIX)'/lib/libnoether.so* \
+	  $(MANUAL:man/%='$(DESTDIR)$(PREFIX)'/share/man/man1/%) \
+	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/noether' \
+	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_noether' \
+	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/noether.fish'
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

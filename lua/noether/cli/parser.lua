@@ -52,15 +52,21 @@ end
 
 local HELP = { name = "--help", short = "-h", about = "show this help" }
 
--- "run a stage" -> "Run a stage."
-local function sentence(text)
-  return text:gsub("^%l", string.upper) .. "."
+--- What a verb does, in sentences.
+-- @tparam table verb
+-- @treturn string
+function M.about(verb)
+  return verb.about or verb.summary:gsub("^%l", string.upper) .. "."
 end
 
 local PLURAL = { ["?"] = "[%s]", ["*"] = "[%s...]", ["+"] = "%s..." }
 
-local function usage_line(verb, path)
-  local words = { "Usage:", path }
+--- "noether run [options] FILE|ID".
+-- @tparam table verb
+-- @tparam string path its name with those above it
+-- @treturn string
+function M.usage(verb, path)
+  local words = { path }
   if verb.options then words[#words + 1] = "[options]" end
   if verb.verbs then words[#words + 1] = "VERB ..." end
   if verb.dashes then words[#words + 1] = "--" end
@@ -71,7 +77,7 @@ local function usage_line(verb, path)
 end
 
 local function fill(parser, verb, path)
-  parser:description(verb.about or sentence(verb.summary)):usage(usage_line(verb, path))
+  parser:description(M.about(verb)):usage("Usage: " .. M.usage(verb, path))
   for _, argument in ipairs(verb.arguments or {}) do
     local added = parser:argument(argument.value):target(argument.name)
       :description(argument.about)
@@ -142,12 +148,6 @@ local function names_of(list)
   return names
 end
 
-local function option_names(verb)
-  local names = names_of(verb.options)
-  names["--help"] = true
-  return names
-end
-
 local function path_of(root, words, depth)
   local names = { root.name }
   for i = 1, depth do
@@ -156,10 +156,21 @@ local function path_of(root, words, depth)
   return table.concat(names, " ")
 end
 
+-- Names are compared without what all of them begin with.
+local function unknown_option(word, verb)
+  local names = { help = true }
+  for _, option in ipairs(verb.options or {}) do
+    names[(option.name:gsub("^%-+", ""))] = true
+  end
+  local meant = options.nearest((word:gsub("^%-+", "")), names)
+  local offer = meant and (" (did you mean '--%s'?)"):format(meant) or ""
+  return ("unknown option '%s'%s"):format(word, offer)
+end
+
 -- argparse knows of one letter too many or too few; we of the rest.
 local function reworded(message, verb)
   local option = message:match("^unknown option '(.-)'")
-  if option then return options.unknown("option", option, option_names(verb)) end
+  if option then return unknown_option(option, verb) end
   if message:find("^too many arguments") then return "more arguments than it takes" end
   return (message:gsub("\n.*", ""))
 end
@@ -177,7 +188,7 @@ local function unknown_verb(root, words, verb, depth)
   if word and word:sub(1, 1) ~= "-" then
     return misused(root, words, depth, options.unknown("verb", word, names))
   elseif word then
-    return misused(root, words, depth, options.unknown("option", word, option_names(verb)))
+    return misused(root, words, depth, unknown_option(word, verb))
   end
   return misused(root, words, depth, "a verb is missing: "
     .. table.concat(tables.sorted_names(names), ", "))

@@ -25,7 +25,9 @@ local M = {
   },
 }
 
-M.options = { flags.json }
+M.options = {
+  { name = "--json", about = "write one JSON object: ok, output or error, info" },
+}
 for _, option in ipairs(flags.STAGE) do
   M.options[#M.options + 1] = option
 end
