@@ -66,7 +66,8 @@ enum noe_reason {
     NOE_REASON_MEMORY_LIMIT,
     NOE_REASON_CPU_LIMIT,
     NOE_REASON_CANCELLED,
-    NOE_REASON_STATUS_LOST
+    NOE_REASON_STATUS_LOST,
+    NOE_REASON_STREAM_FAILED
 };
 
 NOE_API const char *noe_reason_name(enum noe_reason reason);
@@ -152,6 +153,32 @@ struct noe_sandbox {
     bool processes; /* may start other processes and programs */
 };
 
+enum noe_stream_kind {
+    NOE_STREAM_MEMORY = 0, /* `input`; the result's output and errors */
+    NOE_STREAM_PATH,       /* a file, opened by noe_process_start: read; or made
+                              (mode 0600) or emptied, and written */
+    NOE_STREAM_FD,         /* a descriptor of the caller's, read or written by
+                              the host; its flags are not touched */
+    NOE_STREAM_SHARED,     /* a descriptor of the caller's that the program gets
+                              itself, with all that it allows: the host sees
+                              nothing, counts nothing, limits nothing */
+    NOE_STREAM_PIECES      /* of input: see noe_process_feed */
+};
+
+/*
+ * Where one of the standard streams comes from or goes to. What goes to a path
+ * or descriptor has the same limits: output beyond max_output_bytes ends the
+ * run, and of stderr max_stderr_bytes go there (its first and last part are in
+ * the result all the same). A run whose stream cannot be read or written is
+ * ended (NOE_REASON_STREAM_FAILED); it is also not over before all is written.
+ */
+struct noe_stream {
+    enum noe_stream_kind kind;
+    const char *path;
+    int fd;      /* not closed; may be closed after noe_process_start */
+    bool tapped; /* of an output that is not shared: see noe_process_take */
+};
+
 /* What to run. Strings and tables are copied or used up by noe_process_start,
  * but for `input`, which must stay valid until the process is closed. */
 struct noe_options {
@@ -168,6 +195,7 @@ struct noe_options {
     int poller;     /* an epoll descriptor of the caller's to use, or -1 */
     const struct noe_limits *limits;   /* NULL: none */
     const struct noe_sandbox *sandbox; /* NULL: none */
+    struct noe_stream streams[3];      /* stdin, stdout, stderr */
 };
 
 /* No deadline, 10 MiB of output, 64 KiB of stderr, supervised. */
@@ -193,6 +221,8 @@ struct noe_result {
     int64_t max_rss_bytes;
     uint32_t enforced;         /* enum noe_enforced, or-ed */
     uint32_t denied_processes; /* attempts to start one that were refused */
+    int failed_stream;         /* 0 to 2: the one that failed first; -1: none */
+    int stream_code;           /* why: an errno */
 };
 
 /*
@@ -240,7 +270,8 @@ NOE_API int noe_process_step(struct noe_process *process,
                              struct noe_error *err);
 
 /* Like step, but waits up to `timeout_ms` (-1: for ever) for the end. Returns 0
- * early if a signal handler of the caller's ran. */
+ * early if a signal handler of the caller's ran, and if there is something to
+ * take or to feed. */
 NOE_API int noe_process_wait(struct noe_process *process, int timeout_ms,
                              struct noe_error *err);
 
@@ -252,6 +283,22 @@ NOE_API int noe_process_wait_started(struct noe_process *process,
  * (milliseconds, -1 for ever), then step. It stays the same until close. */
 NOE_API int noe_process_pollfd(const struct noe_process *process);
 NOE_API int noe_process_timeout_ms(const struct noe_process *process);
+
+/*
+ * Of a tapped output (1: stdout, 2: stderr) what came since the last call: its
+ * length, and in *data where it is until the next step. To be called after each
+ * step and wait, for while some 256 KiB are waiting no more is read.
+ */
+NOE_API size_t noe_process_take(struct noe_process *process, int stream,
+                                const char **data);
+
+/* Whether there is room for the next piece of NOE_STREAM_PIECES. */
+NOE_API bool noe_process_hungry(const struct noe_process *process);
+
+/* The next piece, if the process is hungry; a length of 0 is the end. It must
+ * stay valid until the process is hungry again, or closed. */
+NOE_API void noe_process_feed(struct noe_process *process, const void *data,
+                              size_t len);
 
 /* Valid until close; NULL while the process runs. */
 NOE_API const struct noe_result *

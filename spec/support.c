@@ -3,12 +3,15 @@
  * cannot do. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
@@ -78,10 +81,107 @@ static int support_close(lua_State *L)
     return 0;
 }
 
+static int push_pair(lua_State *L, const int fds[2])
+{
+    lua_pushinteger(L, fds[0]);
+    lua_pushinteger(L, fds[1]);
+    return 2;
+}
+
+/* pipe() -> descriptor to read, descriptor to write */
+static int support_pipe(lua_State *L)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return luaL_error(L, "pipe: %s", strerror(errno));
+    return push_pair(L, fds);
+}
+
+/* socketpair() -> two descriptors of a connected pair of streams */
+static int support_socketpair(lua_State *L)
+{
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return luaL_error(L, "socketpair: %s", strerror(errno));
+    return push_pair(L, fds);
+}
+
+/* terminal() -> descriptor of its master, of the terminal, which is raw */
+static int support_terminal(lua_State *L)
+{
+    struct termios mode;
+    int fds[2] = {posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), -1};
+
+    if (fds[0] < 0 || grantpt(fds[0]) != 0 || unlockpt(fds[0]) != 0)
+        return luaL_error(L, "posix_openpt: %s", strerror(errno));
+    fds[1] = open(ptsname(fds[0]), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fds[1] < 0 || tcgetattr(fds[1], &mode) != 0)
+        return luaL_error(L, "open a terminal: %s", strerror(errno));
+    cfmakeraw(&mode);
+    tcsetattr(fds[1], TCSANOW, &mode);
+    return push_pair(L, fds);
+}
+
+/* read(descriptor, most) -> what there is, "" at the end; nil: nothing yet */
+static int support_read(lua_State *L)
+{
+    int fd = (int)luaL_checkinteger(L, 1);
+    size_t most = (size_t)luaL_checkinteger(L, 2);
+    struct pollfd ready = {fd, POLLIN, 0};
+    char *data = lua_newuserdata(L, most);
+
+    if (poll(&ready, 1, 0) <= 0)
+        return 0;
+    ssize_t got = read(fd, data, most);
+    lua_pushlstring(L, data, got > 0 ? (size_t)got : 0);
+    return 1;
+}
+
+/* write(descriptor, text) -> how much of it was written */
+static int support_write(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 2, &len);
+
+    lua_pushinteger(L, write((int)luaL_checkinteger(L, 1), text, len));
+    return 1;
+}
+
+/* flags(descriptor) -> those of its description, a number */
+static int support_flags(lua_State *L)
+{
+    lua_pushinteger(L, fcntl((int)luaL_checkinteger(L, 1), F_GETFL));
+    return 1;
+}
+
+/* open(path) -> a descriptor to read and write */
+static int support_open(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return luaL_error(L, "open %s: %s", path, strerror(errno));
+    lua_pushinteger(L, fd);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"setenv", support_setenv}, {"has_children", support_has_children},
-    {"listen", support_listen}, {"accepted", support_accepted},
-    {"close", support_close},   {NULL, NULL},
+    {"setenv", support_setenv},
+    {"has_children", support_has_children},
+    {"listen", support_listen},
+    {"accepted", support_accepted},
+    {"close", support_close},
+    {"pipe", support_pipe},
+    {"socketpair", support_socketpair},
+    {"terminal", support_terminal},
+    {"read", support_read},
+    {"write", support_write},
+    {"flags", support_flags},
+    {"open", support_open},
+    {NULL, NULL},
 };
 
 int luaopen_spec_support(lua_State *L);

@@ -24,6 +24,7 @@ local noether = {}
 ---| "cpu_limit"
 ---| "cancelled"
 ---| "status_lost"
+---| "stream_failed"
 
 ---@alias noether.Kind
 ---| "stage_not_found" # caller
@@ -82,6 +83,8 @@ function Error:to_table() end
 ---@field cpu_user_secs number
 ---@field cpu_system_secs number
 ---@field max_rss_bytes? integer
+---@field failed_stream? "stdin"|"stdout"|"stderr" for the reason "stream_failed"
+---@field errno? string "ENOSPC"; likewise
 ---@field isolation noether.Isolation
 ---@field enforced string[]
 ---@field argv string[]
@@ -196,11 +199,20 @@ function Error:to_table() end
 ---@field err? noether.Error
 ---@field info? noether.Info
 
+---@class noether.Stream either `path` or `fd`
+---@field path? string a file: read; or made or emptied, and written
+---@field fd? integer a descriptor of the caller's
+---@field share? boolean the program gets the descriptor itself
+
 ---@class noether.RunOptions
 ---@field env? table<string, string>
 ---@field clear_env? boolean
 ---@field cwd? string
----@field stdin? string
+---@field stdin? string|noether.Stream|fun(): string?
+---@field stdout? noether.Stream
+---@field stderr? noether.Stream
+---@field on_stdout? fun(piece: string)
+---@field on_stderr? fun(piece: string)
 ---@field timeout_secs? number
 ---@field max_output_bytes? number
 ---@field max_stderr_bytes? number
@@ -348,7 +360,7 @@ local AnyExecutor = {}
 function AnyExecutor:execute(id, input, opts) end
 
 ---@param id string
----@param text string
+---@param text string|{ path: string }|fun(): string?
 ---@param opts? noether.CallOptions
 ---@return string? text
 ---@return noether.Error? err

@@ -5,6 +5,7 @@
 -- of its own, for what else than a name may stand for a stage.
 local options = require "noether.options"
 local process = require "noether.process"
+local source = require "noether.source"
 local sys = require "noether.sys"
 
 local M = {}
@@ -54,18 +55,21 @@ end
 
 --- As `execute`, with JSON text in and out. Both are checked, neither is encoded anew.
 -- @tparam string id id or name
--- @tparam string text one JSON value
+-- @tparam string|table|function text one JSON value: a string, a file by `{ path = "..." }`, or a
+-- function that returns it in pieces, and nil at the end; at most 256 MiB
 -- @tparam[opt] table opts options of this call
 -- @treturn ?string JSON text; nil with `err` if there is none
 -- @treturn ?table error
 -- @treturn ?table info
 function Face:execute_json(id, text, opts)
   options.method("executor:execute_json", self)
-  options.argument("executor:execute_json", "text", text, "text")
   local reference, err = self:reference("executor:execute_json", id)
   if not reference then return nil, err end
   local call = self:check_call("executor:execute_json", opts)
-  return M.run(self, reference, text, call, "json")
+  local json
+  json, err = source.text("executor:execute_json", text)
+  if not json then return nil, err end
+  return M.run(self, reference, json, call, "json")
 end
 
 --- Begin a stage and return at once.

@@ -64,6 +64,36 @@ local function is_callable(value)
   return type(metatable) == "table" and type(metatable.__call) == "function"
 end
 
+local STREAM_FIELDS = { path = true, fd = true, share = true }
+
+-- One of a path and a descriptor; only the latter can be shared.
+local function is_stream(value)
+  if type(value) ~= "table" then return false end
+  for name in pairs(value) do
+    if not STREAM_FIELDS[name] then return false, ("the field '%s'"):format(tostring(name)) end
+  end
+  local path, fd, share = value.path, value.fd, value.share
+  if (path == nil) == (fd == nil) then return false, "a table with both or neither" end
+  if path ~= nil and (not is_plain(path) or path == "") then return false, "path " .. show(path) end
+  if fd ~= nil and (type(fd) ~= "number" or fd < 0 or fd ~= math.floor(fd) or fd >= 2 ^ 31) then
+    return false, "fd " .. show(fd)
+  end
+  if share ~= nil and type(share) ~= "boolean" then return false, "share " .. show(share) end
+  if share and path then return false, "share with a path" end
+  return true
+end
+
+local function is_input(value)
+  if type(value) == "string" or is_callable(value) then return true end
+  return is_stream(value)
+end
+
+local function is_text_source(value)
+  if type(value) == "string" or is_callable(value) then return true end
+  if type(value) ~= "table" or value.fd then return false end
+  return is_stream(value)
+end
+
 -- NaN fails every comparison, so none of the number checks needs to name it.
 local TYPES = {
   seconds = { "a number of seconds above 0 (math.huge: none)",
@@ -82,6 +112,10 @@ local TYPES = {
   list = { "a list", is_list },
   strings = { "a list of strings without NUL", is_list_of_strings },
   variables = { "a table of strings by variable name, without NUL", is_variables },
+  text_source = { "text: a string, a function or { path = \"...\" }", is_text_source },
+  stream = { "{ path = \"...\" } or { fd = number, share = boolean }", is_stream },
+  input = { "a string, a function, { path = \"...\" } or { fd = number, share = boolean }",
+    is_input },
   store = { "a store: use noether.store.memory(), noether.store.open(dir), or a table with put, "
     .. "get, list and remove", is_store },
   any = { "anything", function() return true end },

@@ -22,17 +22,19 @@ M.LIMITS = {
 }
 
 local LAUNCH_OPTIONS = {
-  env = "variables", cwd = "path", stdin = "text", timeout_secs = "seconds",
+  env = "variables", cwd = "path", stdin = "input", stdout = "stream", stderr = "stream",
+  on_stdout = "function", on_stderr = "function", timeout_secs = "seconds",
   max_output_bytes = "bytes", max_stderr_bytes = "bytes", supervise = "boolean",
   sandbox = "table", limits = { fields = M.LIMITS }, poller = "any",
 }
 
 --- Every option of @{run} and @{spawn}.
 M.RUN_OPTIONS = {
-  env = "variables", clear_env = "boolean", cwd = "path", stdin = "text",
-  timeout_secs = "seconds", max_output_bytes = "bytes", max_stderr_bytes = "bytes",
-  supervise = "boolean", isolation = isolation.NAMES, require_isolation = "boolean",
-  sandbox = "table", limits = { fields = M.LIMITS },
+  env = "variables", clear_env = "boolean", cwd = "path", stdin = "input", stdout = "stream",
+  stderr = "stream", on_stdout = "function", on_stderr = "function", timeout_secs = "seconds",
+  max_output_bytes = "bytes", max_stderr_bytes = "bytes", supervise = "boolean",
+  isolation = isolation.NAMES, require_isolation = "boolean", sandbox = "table",
+  limits = { fields = M.LIMITS },
 }
 
 -- Variables of the host that a program in a sandbox gets too.
@@ -61,11 +63,21 @@ local HINTS = {
   E2BIG = "arguments and environment are too long together; pass data on standard input",
 }
 
+-- The first word of the core's message is the stream that could not be opened.
+local STREAM_HINTS = {
+  EBADF = "is the descriptor open, and for this direction?",
+  ESPIPE = "a FIFO by its path would look empty: open it, and give the descriptor",
+  ENOENT = "does the directory exist?",
+  EACCES = "may this user open it? With share = true the program gets the descriptor as it is",
+}
+
 local function failure(argv, message, errno, fault, hint)
   local kind = KINDS[fault] or "spawn_failed"
   hint = hint or HINTS[errno or ""]
   if kind == "sandbox_failed" then
     hint = isolation.hint(message)
+  elseif message:find("^std%l+:") then
+    hint = STREAM_HINTS[errno]
   elseif message:find("^memfd_create") or message:find("^open the supervisor") then
     hint = "set vm.memfd_noexec to 0 or 1, or install noether, so that it finds its supervisor"
   end
@@ -111,6 +123,26 @@ local function core_limits(limits)
   return given
 end
 
+-- What the core reads by itself; anything else that may be given is a producer.
+local function is_source(input)
+  return input == nil or type(input) == "string"
+    or (type(input) == "table" and (input.path ~= nil or input.fd ~= nil))
+end
+
+local function input_stream(input)
+  if input == nil or type(input) == "string" then return nil end
+  return is_source(input) and input or true
+end
+
+local function check_streams(fname, given, level)
+  for _, name in ipairs{ "stdout", "stderr" } do
+    if given[name] and given[name].share and given["on_" .. name] then
+      error(("%s: option 'on_%s': what the program writes to a shared descriptor is not seen here")
+        :format(fname, name), level + 1)
+    end
+  end
+end
+
 -- Landlock can hide the host's directories, not make new ones: the run gets one of its own under
 -- /tmp, which the supervisor removes when it ends.
 local function with_private_directory(sandbox, env)
@@ -128,15 +160,17 @@ end
 --- Start a program and return at once. The plain form, for code that has decided everything:
 -- nothing is looked up, inherited or chosen.
 -- @tparam table argv the program's absolute path and its arguments
--- @tparam[opt] table opts `env` (all of it, by name), `cwd`, `stdin` (text), `timeout_secs`,
--- `max_output_bytes`, `max_stderr_bytes`, `supervise` (default true), `sandbox` (a description with
--- its `backend`), `limits` (@{LIMITS}), `poller` (of @{poller})
+-- @tparam[opt] table opts `env` (all of it, by name), `cwd`, `stdin`, `stdout`, `stderr`,
+-- `on_stdout`, `on_stderr` (as of @{spawn}), `timeout_secs`, `max_output_bytes`,
+-- `max_stderr_bytes`, `supervise` (default true), `sandbox` (a description with its `backend`),
+-- `limits` (@{LIMITS}), `poller` (of @{poller})
 -- @treturn ?table a process; or nil and an error (`spawn_failed`, `sandbox_failed`, `policy_error`)
 -- @treturn ?table
 -- @raise on a wrong option
 function M.launch(argv, opts)
   check_argv("launch", argv, 3)
   local given = options.check("launch", opts, LAUNCH_OPTIONS)
+  check_streams("launch", given, 3)
   local sandbox = given.sandbox and isolation.checked(given.sandbox)
   local limits = given.limits or (sandbox and sandbox.limits)
   local env = given.env
@@ -146,7 +180,10 @@ function M.launch(argv, opts)
     if not env then return nil, failure(argv, failed, code, "sandbox") end
   end
   local handle, message, errno, fault = core.spawn{
-    argv = argv, env = variables_list(env), cwd = given.cwd, stdin = given.stdin,
+    argv = argv, env = variables_list(env), cwd = given.cwd,
+    stdin = type(given.stdin) == "string" and given.stdin or nil,
+    stdin_from = input_stream(given.stdin), stdout_to = given.stdout, stderr_to = given.stderr,
+    tap_stdout = given.on_stdout ~= nil, tap_stderr = given.on_stderr ~= nil,
     timeout_ms = milliseconds(given.timeout_secs), max_output_bytes = given.max_output_bytes,
     max_stderr_bytes = given.max_stderr_bytes, supervise = given.supervise,
     poller = given.poller, sandbox = sandbox, limits = limits and core_limits(limits),
@@ -161,6 +198,8 @@ function M.launch(argv, opts)
   end
   return setmetatable({
     handle = handle, argv = copy, isolation = sandbox and sandbox.backend or "none",
+    on_stdout = given.on_stdout, on_stderr = given.on_stderr,
+    producer = not is_source(given.stdin) and given.stdin or nil,
   }, metatable)
 end
 
@@ -188,26 +227,80 @@ local function note(self, progress, message, errno, fault)
   return true
 end
 
---- Do what can be done now, without waiting.
+-- Calls a function of the caller's. What it raises ends the run, and reaches whoever steps or
+-- waits, now and each time.
+local function call(self, fn, ...)
+  self.is_calling = true
+  local ok, value = pcall(fn, ...)
+  self.is_calling = nil
+  if ok then return value end
+  self:close()
+  self.raised, self.outcome = { value }, nil
+  return error(value, 0)
+end
+
+local function tell(self)
+  local output, errors_text = self.handle:take()
+  if output then call(self, self.on_stdout, output) end
+  if errors_text and self.handle then call(self, self.on_stderr, errors_text) end
+end
+
+local PULLS_PER_STEP = 16
+
+local function bad_piece(piece)
+  error(("stdin: the function returned a %s; expected a string, or nil at the end"):format(
+    type(piece)), 0)
+end
+
+-- An empty piece is not the end: it is asked for another one.
+local function pull(self)
+  for _ = 1, PULLS_PER_STEP do
+    if not self.handle or not self.handle:hungry() then return end
+    local piece = call(self, self.producer)
+    if piece ~= nil and type(piece) ~= "string" then call(self, bad_piece, piece) end
+    if self.handle and piece ~= "" then self.handle:feed(piece) end
+  end
+end
+
+-- What is between two steps of the core: its word on progress is passed through.
+local function attend(self, ...)
+  if self.on_stdout or self.on_stderr then tell(self) end
+  if self.producer then pull(self) end
+  if not self.handle then return true end
+  return note(self, ...)
+end
+
+local function check_callable(self)
+  if self.raised then error(self.raised[1], 0) end
+  if self.is_calling then error("process: it cannot be stepped from its own callback", 3) end
+end
+
+--- Do what can be done now, without waiting; the listeners and the producer of input are called
+-- from here.
 -- @treturn boolean whether it is over
+-- @raise what a listener or the producer raised
 function Process:step()
+  check_callable(self)
   if self.outcome or not self.handle then return true end
-  return note(self, self.handle:step())
+  return attend(self, self.handle:step())
 end
 
 --- Wait until the program and all it started are gone, and its output is here. Never kills.
 -- @tparam[opt] number secs how long at most; nil is as long as it takes
 -- @treturn ?table the result: `ok`, `reason` (exit signal timeout output_limit memory_limit
--- cpu_limit cancelled status_lost), `exit_code`, `signal` ("SIGSEGV"), `stdout`, `stderr`,
--- `stdout_bytes`, `stderr_bytes`, `stdout_truncated`, `stderr_truncated`, `duration_secs`,
--- `cpu_user_secs`, `cpu_system_secs`, `max_rss_bytes`, `isolation`, `enforced`, `argv`
+-- cpu_limit cancelled status_lost stream_failed), `exit_code`, `signal` ("SIGSEGV"), `stdout`,
+-- `stderr`, `stdout_bytes`, `stderr_bytes`, `stdout_truncated`, `stderr_truncated`,
+-- `duration_secs`, `cpu_user_secs`, `cpu_system_secs`, `max_rss_bytes`, `isolation`, `enforced`,
+-- `argv`, and for `stream_failed` the `failed_stream` ("stdin", "stdout", "stderr") and `errno`
 -- @treturn ?table error: `pending`, `closed`, or why nothing ran
+-- @raise what a listener or the producer raised
 function Process:wait(secs)
+  check_callable(self)
   if secs ~= nil then options.argument("process:wait", "secs", secs, "duration") end
   local deadline = secs and core.clock() + secs
   while self.handle and not self.outcome do
     local left = deadline and math.max(deadline - core.clock(), 0)
-    note(self, self.handle:wait(left))
+    attend(self, self.handle:wait(left))
     if left == 0 then break end
   end
   return self:result()
@@ -346,6 +439,7 @@ local function start(fname, argv, opts)
   check_argv(fname, argv, 4)
   local given = options.check(fname, opts, M.RUN_OPTIONS, 4)
   check_sandboxed(fname, given, 4)
+  check_streams(fname, given, 4)
   local sandbox, err = sandbox_for(given)
   if not sandbox then return nil, err end
   local sandboxed = sandbox.backend ~= "none"
@@ -357,7 +451,9 @@ local function start(fname, argv, opts)
     absolute[i] = argv[i]
   end
   return M.launch(absolute, {
-    env = env, cwd = given.cwd, stdin = given.stdin, timeout_secs = given.timeout_secs,
+    env = env, cwd = given.cwd, stdin = given.stdin, stdout = given.stdout,
+    stderr = given.stderr, on_stdout = given.on_stdout, on_stderr = given.on_stderr,
+    timeout_secs = given.timeout_secs,
     max_output_bytes = given.max_output_bytes, max_stderr_bytes = given.max_stderr_bytes,
     supervise = given.supervise, limits = given.limits, sandbox = sandbox,
   })
@@ -366,8 +462,11 @@ end
 --- Start a program.
 -- @tparam table argv the program (looked up on PATH if it has no slash) and its arguments
 -- @tparam[opt] table opts `isolation` ("auto"), `require_isolation`, `env` (variables to add),
--- `clear_env` (start from nothing; true in a sandbox), `cwd` (without a sandbox), `stdin` (text),
--- `timeout_secs` (none), `max_output_bytes` (10 MiB), `max_stderr_bytes` (64 KiB), `supervise`
+-- `clear_env` (start from nothing; true in a sandbox), `cwd` (without a sandbox), `stdin` (text,
+-- `{ path }`, `{ fd, share }`, or a function that returns the next piece, nil at the end),
+-- `stdout`, `stderr` (`{ path }` or `{ fd, share }`; nil: the result), `on_stdout`, `on_stderr`
+-- (called with what comes, as it comes, by `step` and `wait`), `timeout_secs` (none),
+-- `max_output_bytes` (10 MiB), `max_stderr_bytes` (64 KiB), `supervise`
 -- (true; false only without a sandbox), `sandbox` (a description, default: the system read-only
 -- and nothing else), `limits`
 -- @treturn ?table a process that runs; or nil and an error if none does

@@ -107,10 +107,18 @@ end
 
 -- What a callback raised belongs to the caller of wait, now and each time it asks.
 local function raise(self, message)
+  if self.closed then error(message, 0) end
   if self.waiting then self.waiting:close() end
   finish(self)
   self.raised = { message }
   error(message, 0)
+end
+
+-- A process calls the listeners of its output: what they raise is as what the work raises.
+local function attempt(self, method, secs)
+  local ok, over = pcall(self.waiting[method], self.waiting, secs)
+  if not ok then raise(self, over) end
+  return over
 end
 
 local function resume(self)
@@ -135,7 +143,9 @@ function Task:step()
   if self.closed then return true end
   if self.raised then error(self.raised[1], 0) end
   if not self.thread then return true end
-  if self.waiting and not self.waiting:step() then return false end
+  if self.waiting and not attempt(self, "step") then return false end
+  -- A listener may have closed the task that it is part of.
+  if self.closed then return true end
   return resume(self)
 end
 
@@ -154,7 +164,8 @@ function Task:wait(secs)
     if left <= 0 then
       return nil, failure("pending", "the task is not over yet", "wait again, or cancel it")
     end
-    self.waiting:wait(left < math.huge and left or nil)
+    attempt(self, "wait", left < math.huge and left or nil)
+    if self.closed then break end
   end
   if self.closed then return nil, failure("closed", CLOSED) end
   return self.output, self.err, self.info

@@ -33,4 +33,36 @@ function M.last_line(text)
   return text:sub(first, last)
 end
 
+local MAX_LINE_BYTES = 64 * 1024
+
+-- A long line in parts, an empty one not at all.
+local function give(listener, line)
+  for from = 1, #line, MAX_LINE_BYTES do
+    listener(line:sub(from, from + MAX_LINE_BYTES - 1))
+  end
+end
+
+--- Cut text that comes in pieces into lines.
+-- @tparam function listener called with each line that is not empty, without its end; one of more
+-- than 64 KiB comes in parts
+-- @treturn function to be called with each piece
+-- @treturn function to be called at the end, for the sake of a last line without an end
+function M.lines(listener)
+  local rest = ""
+  local function add(piece)
+    rest = rest .. piece
+    local from = 1
+    local stop = rest:find("\n", from, true)
+    while stop do
+      give(listener, rest:sub(from, stop - 1))
+      from = stop + 1
+      stop = rest:find("\n", from, true)
+    end
+    local whole = #rest - (#rest - from + 1) % MAX_LINE_BYTES
+    give(listener, rest:sub(from, whole))
+    rest = rest:sub(math.max(whole + 1, from))
+  end
+  return add, function() give(listener, rest) end
+end
+
 return M

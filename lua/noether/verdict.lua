@@ -8,6 +8,15 @@ local text = require "noether.text"
 
 local M = {}
 
+-- What is ours to move could not be moved.
+local function stream_failed(result)
+  return errors.new{
+    kind = "spawn_failed", errno = result.errno,
+    message = ("the stage was ended, since its %s could not be passed on (%s)"):format(
+      result.failed_stream, result.errno or "unknown"),
+  }
+end
+
 local MAX_EXCERPT_BYTES = 200
 
 local function limit_error(kind, limit, message, hint)
@@ -41,6 +50,7 @@ local BY_REASON = {
   cancelled = function()
     return errors.new{ kind = "cancelled", message = "the stage was cancelled" }
   end,
+  stream_failed = function(_, _, result) return stream_failed(result) end,
   status_lost = function()
     return errors.new{
       kind = "spawn_failed",
@@ -133,7 +143,7 @@ end
 function M.judge(result, call, limits, policies, mode, stage)
   local output, err
   if BY_REASON[result.reason] then
-    err = BY_REASON[result.reason](call, limits)
+    err = BY_REASON[result.reason](call, limits, result)
   elseif result.reason == "exit" and result.exit_code == 0 then
     output, err = answer(result, mode)
   else

@@ -25,6 +25,7 @@ void noeL_newtype(lua_State *L, const char *name, const luaL_Reg *methods,
 #if LUA_VERSION_NUM < 502
 #define lua_rawlen(L, i) lua_objlen((L), (i))
 #define lua_setuservalue(L, i) lua_setfenv((L), (i))
+#define lua_getuservalue(L, i) lua_getfenv((L), (i))
 #define luaL_newlibtable(L, l) \
     lua_createtable((L), 0, (int)(sizeof(l) / sizeof((l)[0]) - 1))
 void luaL_setfuncs(lua_State *L, const luaL_Reg *functions, int upvalues);

@@ -259,6 +259,45 @@ static int64_t timeout_field(lua_State *L, int at)
     return ms > INT64_MAX ? -1 : (int64_t)ms;
 }
 
+static int fd_field(lua_State *L, int at)
+{
+    uint64_t fd = number_field(L, at, "fd", UINT64_MAX);
+
+    return fd > INT_MAX ? -1 : (int)fd;
+}
+
+/* nil, { path = }, { fd =, share = }, or true: input in pieces. Pushes the
+ * table that the path belongs to. [-0, +1] */
+static void noeL_readstream(lua_State *L, int at, const char *name,
+                            struct noe_stream *stream)
+{
+    lua_getfield(L, at, name);
+    int own = lua_gettop(L);
+    if (lua_isboolean(L, own)) {
+        stream->kind = NOE_STREAM_PIECES;
+    } else if (lua_istable(L, own)) {
+        stream->path = text_field(L, own, "path");
+        stream->fd = fd_field(L, own);
+        stream->kind = NOE_STREAM_FD;
+        if (stream->path != NULL)
+            stream->kind = NOE_STREAM_PATH;
+        else if (flag_field(L, own, "share", false))
+            stream->kind = NOE_STREAM_SHARED;
+    } else if (!lua_isnil(L, own)) {
+        luaL_error(L, "spawn: '%s' must be a table", name);
+    }
+}
+
+/* [-0, +3] */
+static void noeL_readstreams(lua_State *L, int at, struct noe_options *options)
+{
+    noeL_readstream(L, at, "stdin_from", &options->streams[0]);
+    noeL_readstream(L, at, "stdout_to", &options->streams[1]);
+    noeL_readstream(L, at, "stderr_to", &options->streams[2]);
+    options->streams[1].tapped = flag_field(L, at, "tap_stdout", false);
+    options->streams[2].tapped = flag_field(L, at, "tap_stderr", false);
+}
+
 static int poller_field(lua_State *L, int at)
 {
     int fd = -1;
@@ -300,9 +339,10 @@ static int noeL_pushfailure(lua_State *L, const struct noe_error *err)
     return 4;
 }
 
-/* core.spawn{ argv, env, cwd, stdin, timeout_ms, max_output_bytes,
- * max_stderr_bytes, supervise, poller, limits, sandbox } -> process, or nil,
- * message, errno name, fault */
+/* core.spawn{ argv, env, cwd, stdin, stdin_from, stdout_to, stderr_to,
+ * tap_stdout, tap_stderr, timeout_ms, max_output_bytes, max_stderr_bytes,
+ * supervise, poller, limits, sandbox } -> process, or nil, message, errno name,
+ * fault */
 static int process_spawn(lua_State *L)
 {
     struct noe_options options;
@@ -339,6 +379,7 @@ static int process_spawn(lua_State *L)
     if (field(L, OPTIONS, "stdin", LUA_TSTRING))
         options.input = lua_tolstring(L, -1, &options.input_len);
     lua_pop(L, 1);
+    noeL_readstreams(L, OPTIONS, &options);
     if (field(L, OPTIONS, "limits", LUA_TTABLE)) {
         read_limits(L, lua_gettop(L), &limits);
         options.limits = &limits;
@@ -402,6 +443,48 @@ static int process_wait_started(lua_State *L)
 
     return push_progress(
         L, noe_process_wait_started(box->process, timeout_ms, &err), &err);
+}
+
+/* process:take() -> what came on stdout and on stderr since the last call; nil
+ * where nothing did, or where it is not tapped */
+static int process_take(lua_State *L)
+{
+    struct process *box = check_process(L);
+
+    for (int stream = 1; stream <= 2; stream++) {
+        const char *data;
+        size_t len = noe_process_take(box->process, stream, &data);
+        if (len > 0)
+            lua_pushlstring(L, data, len);
+        else
+            lua_pushnil(L);
+    }
+    return 2;
+}
+
+/* process:hungry() -> whether there is room for the next piece of input */
+static int process_hungry(lua_State *L)
+{
+    lua_pushboolean(L, noe_process_hungry(check_process(L)->process));
+    return 1;
+}
+
+/* process:feed(piece): the next piece of input; "" or nil is its end */
+static int process_feed(lua_State *L)
+{
+    struct process *box = check_process(L);
+    size_t len;
+    const char *piece = luaL_optlstring(L, 2, "", &len);
+
+    if (!noe_process_hungry(box->process))
+        return 0;
+    /* The handle keeps it until the next one comes. */
+    lua_settop(L, 2);
+    lua_getuservalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_setfield(L, -2, "piece");
+    noe_process_feed(box->process, piece, len);
+    return 0;
 }
 
 static void set_seconds(lua_State *L, const char *name, int64_t microseconds)
@@ -492,7 +575,7 @@ static int process_result(lua_State *L)
 
     if (result == NULL)
         return 0;
-    lua_createtable(L, 0, 18);
+    lua_createtable(L, 0, 20);
     lua_pushstring(L, noe_reason_name(result->reason));
     lua_setfield(L, -2, "reason");
     set_flag(L, "ok",
@@ -516,6 +599,13 @@ static int process_result(lua_State *L)
         set_count(L, "max_rss_bytes", (uint64_t)result->max_rss_bytes);
     if (result->denied_processes > 0)
         set_count(L, "denied_processes", result->denied_processes);
+    if (result->failed_stream >= 0) {
+        static const char *const names[] = {"stdin", "stdout", "stderr"};
+        lua_pushstring(L, names[result->failed_stream]);
+        lua_setfield(L, -2, "failed_stream");
+        lua_pushstring(L, noe_errno_name(result->stream_code));
+        lua_setfield(L, -2, "errno");
+    }
     set_enforced(L, result->enforced);
     return 1;
 }
@@ -718,6 +808,9 @@ void noeL_open_process(lua_State *L)
     static const luaL_Reg methods[] = {{"step", process_step},
                                        {"wait", process_wait},
                                        {"wait_started", process_wait_started},
+                                       {"take", process_take},
+                                       {"hungry", process_hungry},
+                                       {"feed", process_feed},
                                        {"result", process_result},
                                        {"setup_steps", process_setup_steps},
                                        {"pollfd", process_pollfd},

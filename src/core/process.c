@@ -6,11 +6,10 @@
  * program (src/jail/main.c); or, bare, the program itself.
  *
  * Which descriptors the host keeps while it runs: the reading ends of stdout
- * and stderr, the control socket to the jail, a pidfd, and one epoll descriptor
- * that knows the others and is what event loops see. Input that does not fit
- * into the pipe at once adds both its ends: the writing one to feed, and the
- * reading one so that a program that closes its input cannot send the host a
- * SIGPIPE.
+ * and stderr (outlet.c), the control socket to the jail, a pidfd, and one epoll
+ * descriptor that knows the others and is what event loops see. Input that does
+ * not fit into the pipe at once adds both its ends (inlet.c), and each stream
+ * that comes from or goes to a file or descriptor adds that (far.c).
  *
  * Who may block: nobody but noe_process_wait and noe_process_wait_started.
  *
@@ -18,9 +17,12 @@
  * ends last, after the whole tree, so that all there will ever be to read is in
  * the pipes by then; and a stranger that holds a pipe open delays nobody. The
  * jail keeps its copies of the program's streams, hence a run that prints
- * nothing wakes the host once. Its last words wait in the control socket.
+ * nothing wakes the host once. Its last words wait in the control socket. What
+ * is in the pipes then must still be read, shown and passed on, which may take
+ * until somebody reads at the far end: that is the phase DRAINING, and the
+ * deadline ends it too.
  *
- * Who closes what: `finish` everything but the epoll descriptor, which must
+ * Who closes what: `settle` everything but the epoll descriptor, which must
  * stay the same until noe_process_close.
  */
 #include <errno.h>
@@ -38,23 +40,25 @@
 
 #include "../jail/protocol.h"
 #include "argv.h"
-#include "buffer.h"
 #include "clock.h"
 #include "error.h"
 #include "fd.h"
+#include "inlet.h"
 #include "launch.h"
 #include "message.h"
+#include "outlet.h"
 #include "sandbox.h"
 
 enum {
-    KEPT_OF_TOO_MUCH = 64 * 1024, /* of an output over its limit */
     READ_PER_STEP = 4 * 1024 * 1024,
-    STREAM_CHUNK = 64 * 1024,
+    READ_AT_THE_END = 64 * 1024 * 1024,
     JAIL_GRACE_US = 1000 * 1000,   /* to see the deadline by itself */
     JAIL_END_US = 10 * 1000 * 1000 /* to end the tree when told to */
 };
 
-enum phase { RUNNING, DONE, NOTHING_RAN };
+enum phase { RUNNING, DRAINING, DONE, NOTHING_RAN };
+
+enum { STDIN, STDOUT, STDERR };
 
 struct noe_process {
     struct noe_launcher *launcher;
@@ -70,21 +74,17 @@ struct noe_process {
     bool owns_poller;
     int poller;
     int control;
-    int output_fd;
-    int errors_fd;
-    int input_fd;
-    int input_reader;
-    const char *input;
-    size_t input_left;
-    size_t max_output;
+    struct noe_inlet input;
+    struct noe_outlet output;
+    struct noe_outlet errors;
     int64_t started_us;
     int64_t deadline_us; /* INT64_MAX: none */
     int64_t patience_us; /* when to kill a jail that does not obey; as above */
     uint32_t would_enforce;
     enum noe_reason cause; /* ours: the first one stands */
-    struct noe_buffer output;
-    struct noe_ends errors;
-    uint64_t output_total;
+    int status;            /* the child's, when it has ended */
+    uint64_t output_stop;  /* what a stranger adds after the end is not read */
+    uint64_t errors_stop;
     uint32_t step_us[NOE_JAIL_STEP_COUNT];
     struct noe_jail_event end;
     struct noe_error failure;
@@ -124,6 +124,20 @@ static int misuse(struct noe_error *err, const char *sentence)
     return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "spawn", "%s", sentence);
 }
 
+static int check_stream(const struct noe_stream *stream, int which,
+                        struct noe_error *err)
+{
+    bool shared = stream->kind == NOE_STREAM_SHARED;
+
+    if (stream->kind == NOE_STREAM_PATH && stream->path == NULL)
+        return misuse(err, "a stream has no path");
+    if (stream->kind == NOE_STREAM_PIECES && which != STDIN)
+        return misuse(err, "only input comes in pieces");
+    if (stream->tapped && (shared || which == STDIN))
+        return misuse(err, "only an output that is not shared can be tapped");
+    return 0;
+}
+
 static int check_options(const struct noe_options *options,
                          struct noe_error *err)
 {
@@ -133,6 +147,9 @@ static int check_options(const struct noe_options *options,
         return misuse(err, "argv is empty");
     if (options->argv[0][0] != '/')
         return misuse(err, "argv[0] must be an absolute path");
+    for (int i = STDIN; i <= STDERR; i++)
+        if (check_stream(&options->streams[i], i, err) != 0)
+            return -1;
     if (!has_sandbox(options))
         return 0;
     if (!options->supervise)
@@ -158,15 +175,31 @@ static int pipe_failed(struct noe_error *err)
     return noe_error_set(err, NOE_FAULT_SPAWN, errno, "pipe", "%s", "");
 }
 
-static int open_output(int *ours, int *theirs, struct noe_error *err)
+/* The number may be anything: it is the caller's. */
+static int share(int *theirs, int fd, const char *name, struct noe_error *err)
+{
+    *theirs = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (*theirs >= 0)
+        return 0;
+    return noe_error_set(err, NOE_FAULT_SPAWN, errno, name, "descriptor %d",
+                         fd);
+}
+
+static int open_output(struct noe_outlet *outlet, int *theirs,
+                       const struct noe_stream *stream, const char *name,
+                       int poller, struct noe_error *err)
 {
     int fds[2];
 
+    if (stream->kind == NOE_STREAM_SHARED)
+        return share(theirs, stream->fd, name, err);
     if (noe_fd_pipe(fds) != 0)
         return pipe_failed(err);
-    *ours = fds[0];
+    outlet->pipe.fd = fds[0];
     *theirs = fds[1];
-    return noe_fd_set_nonblocking(*ours) == 0 ? 0 : pipe_failed(err);
+    if (noe_fd_set_nonblocking(fds[0]) != 0)
+        return pipe_failed(err);
+    return noe_outlet_open(outlet, stream, poller, name, err);
 }
 
 /* A forked copy of the host must leave the child alone. */
@@ -175,52 +208,58 @@ static bool is_ours(const struct noe_process *p)
     return p->owner == getpid();
 }
 
-/* Taken out before it is closed: where a forked copy of the host still holds
- * the descriptor, closing alone would leave it in the epoll set for ever. */
-static void stop_polling(const struct noe_process *p, int *fd)
+/* The set, where it is to be told of what is closed: not of a set that nobody
+ * will ask any more, and in a fork it is not ours. */
+static int set_to_tell(const struct noe_process *p)
 {
-    if (*fd >= 0)
-        (void)epoll_ctl(p->poller, EPOLL_CTL_DEL, *fd, NULL);
-    noe_fd_close(fd);
+    return is_ours(p) && !p->owns_poller ? p->poller : -1;
 }
 
-/* Writes what the pipe takes now. Both ends are ours here, so there is no
- * SIGPIPE to fear. */
-static void feed(struct noe_process *p)
+static void stop_polling_child(const struct noe_process *p)
 {
-    while (p->input_left > 0) {
-        ssize_t wrote = write(p->input_fd, p->input, p->input_left);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote < 0 && errno == EAGAIN)
-            return;
-        if (wrote < 0)
-            break;
-        p->input += wrote;
-        p->input_left -= (size_t)wrote;
-    }
-    stop_polling(p, &p->input_fd);
-    noe_fd_close(&p->input_reader);
+    (void)epoll_ctl(p->poller, EPOLL_CTL_DEL, p->child.pidfd, NULL);
 }
 
-static int open_input(struct noe_process *p, struct child_ends *ends,
-                      struct noe_error *err)
+/* What is to be written is tried before there is a child: mostly that is all,
+ * and the pipe needs not be kept. */
+static int open_input(struct noe_process *p, const struct noe_stream *stream,
+                      struct child_ends *ends, struct noe_error *err)
 {
+    struct noe_inlet *input = &p->input;
     int fds[2];
 
-    if (p->input_left == 0 && noe_launcher_null(p->launcher) >= 0)
+    if (stream->kind == NOE_STREAM_SHARED)
+        return share(&ends->stdio[0], stream->fd, "stdin", err);
+    if (noe_inlet_open(input, stream, p->poller, err) != 0)
+        return -1;
+    if (!noe_inlet_has_input(input) && noe_launcher_null(p->launcher) >= 0)
         return 0; /* launch_program gives that */
     if (noe_fd_pipe(fds) != 0)
         return pipe_failed(err);
     ends->stdio[0] = fds[0];
-    p->input_fd = fds[1];
-    if (noe_fd_set_nonblocking(p->input_fd) != 0)
+    input->pipe.fd = fds[1];
+    if (noe_fd_set_nonblocking(fds[1]) != 0)
         return pipe_failed(err);
-    feed(p);
-    if (p->input_fd < 0)
+    noe_inlet_feed(input, p->poller);
+    if (input->pipe.fd < 0)
         return 0;
-    p->input_reader = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-    return p->input_reader >= 0 ? 0 : pipe_failed(err);
+    input->reader = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+    return input->reader >= 0 ? 0 : pipe_failed(err);
+}
+
+static int open_streams(struct noe_process *p,
+                        const struct noe_options *options,
+                        struct child_ends *ends, struct noe_error *err)
+{
+    const struct noe_stream *streams = options->streams;
+
+    if (open_output(&p->output, &ends->stdio[1], &streams[STDOUT], "stdout",
+                    p->poller, err) != 0)
+        return -1;
+    if (open_output(&p->errors, &ends->stdio[2], &streams[STDERR], "stderr",
+                    p->poller, err) != 0)
+        return -1;
+    return open_input(p, &streams[STDIN], ends, err);
 }
 
 static int open_all(struct noe_process *p, const struct noe_options *options,
@@ -228,16 +267,14 @@ static int open_all(struct noe_process *p, const struct noe_options *options,
 {
     int pair[2];
 
-    if (open_output(&p->output_fd, &ends->stdio[1], err) != 0 ||
-        open_output(&p->errors_fd, &ends->stdio[2], err) != 0 ||
-        open_input(p, ends, err) != 0)
-        return -1;
     if (p->owns_poller) {
         p->poller = epoll_create1(EPOLL_CLOEXEC);
         if (p->poller < 0)
             return noe_error_set(err, NOE_FAULT_SPAWN, errno, "epoll_create1",
                                  "%s", "");
     }
+    if (open_streams(p, options, ends, err) != 0)
+        return -1;
     if (!p->supervised)
         return 0;
     if (noe_fd_socketpair(pair) != 0)
@@ -306,19 +343,15 @@ static int launch_program(struct noe_process *p,
     return status;
 }
 
-static int poll_for(const struct noe_process *p, int fd, uint32_t events)
+/* The input says by itself what it waits for. */
+static int poll_all(struct noe_process *p, struct noe_error *err)
 {
-    struct epoll_event event = {.events = events, .data = {.fd = fd}};
+    struct epoll_event event = {.events = EPOLLIN,
+                                .data = {.fd = p->child.pidfd}};
 
-    return fd < 0 ? 0 : epoll_ctl(p->poller, EPOLL_CTL_ADD, fd, &event);
-}
-
-static int poll_all(const struct noe_process *p, struct noe_error *err)
-{
-    if (poll_for(p, p->output_fd, EPOLLIN) == 0 &&
-        poll_for(p, p->errors_fd, EPOLLIN) == 0 &&
-        poll_for(p, p->input_fd, EPOLLOUT) == 0 &&
-        poll_for(p, p->child.pidfd, EPOLLIN) == 0)
+    if (noe_watch(p->poller, &p->output.pipe, EPOLLIN) == 0 &&
+        noe_watch(p->poller, &p->errors.pipe, EPOLLIN) == 0 &&
+        epoll_ctl(p->poller, EPOLL_CTL_ADD, p->child.pidfd, &event) == 0)
         return 0;
     return noe_error_set(err, NOE_FAULT_SPAWN, errno, "epoll_ctl", "%s", "");
 }
@@ -340,12 +373,13 @@ static struct noe_process *new_process(struct noe_launcher *launcher,
     p->native = p->walled && !p->wrapped;
     p->owns_poller = options->poller < 0;
     p->poller = options->poller;
-    p->child.pidfd = p->control = p->output_fd = p->errors_fd = -1;
-    p->input_fd = p->input_reader = -1;
-    p->input = options->input;
-    p->input_left = options->input_len;
-    p->max_output = options->max_output_bytes;
-    p->errors.limit = options->max_stderr_bytes;
+    p->child.pidfd = p->control = -1;
+    noe_inlet_init(&p->input);
+    p->input.data = options->input;
+    p->input.left = options->input_len;
+    noe_outlet_init(&p->output, false, options->max_output_bytes);
+    noe_outlet_init(&p->errors, true, options->max_stderr_bytes);
+    p->result.failed_stream = -1;
     p->would_enforce = noe_sandbox_enforced(options->sandbox, options->limits);
     p->started_us = noe_clock_us();
     p->deadline_us = p->patience_us = INT64_MAX;
@@ -415,6 +449,8 @@ static void end_for(struct noe_process *p, enum noe_reason cause)
     if (p->cause != NOE_REASON_NONE)
         return;
     p->cause = cause;
+    if (p->phase != RUNNING)
+        return;
     if (p->supervised)
         end_by_jail(p);
     else
@@ -467,69 +503,40 @@ static void hear_jail(struct noe_process *p)
              (len > 0 || (len < 0 && (errno == ECONNRESET || errno == EINTR))));
 }
 
-static void too_much_output(struct noe_process *p)
+/* The first failure stands, as the first cause does. */
+static void stream_failed(struct noe_process *p, int stream, int code)
 {
-    stop_polling(p, &p->output_fd);
-    noe_buffer_truncate(&p->output, KEPT_OF_TOO_MUCH);
-    p->result.output_truncated = true;
-    end_for(p, NOE_REASON_OUTPUT_LIMIT);
+    if (code == 0 || p->result.failed_stream >= 0)
+        return;
+    p->result.failed_stream = stream;
+    p->result.stream_code = code;
+    end_for(p, NOE_REASON_STREAM_FAILED);
 }
 
-/* 1: there may be more at once; 0: not now, or never again. */
-static int read_some_output(struct noe_process *p)
+static void feed(struct noe_process *p)
 {
-    char *space;
-    char over;
-    size_t room = noe_buffer_space(&p->output, p->max_output, &space);
-    bool full = room == 0;
-    ssize_t got = read(p->output_fd, full ? &over : space, full ? 1 : room);
-
-    if (got < 0)
-        return errno == EINTR;
-    if (got == 0) {
-        stop_polling(p, &p->output_fd);
-        return 0;
-    }
-    p->output_total += (uint64_t)got;
-    if (full) {
-        too_much_output(p);
-        return 0;
-    }
-    p->output.len += (size_t)got;
-    return (size_t)got == room;
+    noe_inlet_feed(&p->input, p->poller);
+    stream_failed(p, STDIN, p->input.failure);
 }
 
-/* The last pieces may be many, so the step has a bound, but the end has not. */
-static void read_output(struct noe_process *p, uint64_t bound)
+static void read_output(struct noe_process *p, uint64_t stop)
 {
-    uint64_t stop = p->output_total + bound;
-
-    while (p->output_fd >= 0 && p->output_total < stop && read_some_output(p))
-        continue;
+    noe_outlet_read(&p->output, p->poller, stop);
+    if (p->output.over)
+        end_for(p, NOE_REASON_OUTPUT_LIMIT);
+    stream_failed(p, STDOUT, p->output.failure);
 }
 
-static int read_some_errors(struct noe_process *p)
+static void read_errors(struct noe_process *p, uint64_t stop)
 {
-    char chunk[STREAM_CHUNK];
-    ssize_t got = read(p->errors_fd, chunk, sizeof(chunk));
-
-    if (got < 0)
-        return errno == EINTR;
-    if (got == 0) {
-        stop_polling(p, &p->errors_fd);
-        return 0;
-    }
-    if (noe_ends_add(&p->errors, chunk, (size_t)got) != 0)
-        p->result.errors_truncated = true;
-    return (size_t)got == sizeof(chunk);
+    noe_outlet_read(&p->errors, p->poller, stop);
+    stream_failed(p, STDERR, p->errors.failure);
 }
 
-static void read_errors(struct noe_process *p, uint64_t bound)
+static void flush(struct noe_process *p, struct noe_outlet *outlet, int stream)
 {
-    uint64_t stop = p->errors.total + bound;
-
-    while (p->errors_fd >= 0 && p->errors.total < stop && read_some_errors(p))
-        continue;
+    noe_outlet_flush(outlet, p->poller);
+    stream_failed(p, stream, outlet->failure);
 }
 
 static uint32_t enforced(const struct noe_process *p)
@@ -594,16 +601,17 @@ static void fill_result(struct noe_process *p, bool has_status, int status)
         result->exit_code = WEXITSTATUS(status);
     if (has_status && WIFSIGNALED(status))
         result->signal = WTERMSIG(status);
-    if (noe_ends_join(&p->errors) != 0)
-        result->errors_truncated = true;
-    result->output = p->output.data;
-    result->output_len = p->output.len;
-    result->output_bytes = p->output_total;
-    result->errors = p->errors.head.data;
-    result->errors_len = p->errors.head.len;
+    if (noe_ends_join(&p->errors.ends) != 0)
+        p->errors.cut = true;
+    result->output = p->output.kept.data;
+    result->output_len = p->output.kept.len;
+    result->output_bytes = p->output.total;
+    result->output_truncated = p->output.cut;
+    result->errors = p->errors.ends.head.data;
+    result->errors_len = p->errors.ends.head.len;
     result->errors_bytes = p->errors.total;
-    if (p->errors.total > p->errors.limit)
-        result->errors_truncated = true;
+    result->errors_truncated =
+        p->errors.cut || p->errors.total > p->errors.limit;
     result->duration_us = noe_clock_us() - p->started_us;
     result->cpu_user_us = p->ended ? p->end.cpu_user_us : -1;
     result->cpu_system_us = p->ended ? p->end.cpu_system_us : -1;
@@ -617,12 +625,13 @@ static void explain_silence(struct noe_process *p)
 {
     if (p->failure.fault != NOE_FAULT_NONE)
         return;
-    int len = (int)(p->errors.head.len < 400 ? p->errors.head.len : 400);
-    while (len > 0 && p->errors.head.data[len - 1] == '\n')
+    const struct noe_buffer *said = &p->errors.ends.head;
+    int len = (int)(said->len < 400 ? said->len : 400);
+    while (len > 0 && said->data[len - 1] == '\n')
         len--;
     if (p->wrapped && p->cause == NOE_REASON_NONE)
         noe_error_set(&p->failure, NOE_FAULT_SANDBOX, 0, "bwrap", "%.*s", len,
-                      len > 0 ? p->errors.head.data : "");
+                      len > 0 ? said->data : "");
     else
         noe_error_set(&p->failure, NOE_FAULT_SPAWN, 0, "spawn",
                       "ended before the program could start");
@@ -630,17 +639,14 @@ static void explain_silence(struct noe_process *p)
 
 static void close_streams(struct noe_process *p)
 {
-    /* Of a set that nobody will ask any more, and in a fork it is not ours. */
-    bool polled = !p->owns_poller && is_ours(p);
-    int *const fds[] = {&p->output_fd, &p->errors_fd, &p->input_fd,
-                        &p->child.pidfd};
+    int set = set_to_tell(p);
 
-    for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
-        if (polled)
-            stop_polling(p, fds[i]);
-        else
-            noe_fd_close(fds[i]);
-    noe_fd_close(&p->input_reader);
+    noe_inlet_close(&p->input, set);
+    noe_outlet_close(&p->output, set);
+    noe_outlet_close(&p->errors, set);
+    if (p->child.pidfd >= 0 && set >= 0)
+        stop_polling_child(p);
+    noe_fd_close(&p->child.pidfd);
     noe_fd_close(&p->control);
 }
 
@@ -652,37 +658,26 @@ static bool may_have_run(const struct noe_process *p, int jail_status)
     return jail_status < 0 || WIFSIGNALED(jail_status);
 }
 
-/* The child has ended, with `status` as from wait, or -1 if nobody knows. */
-static void finish(struct noe_process *p, int status)
+/* By us or by the jail. */
+static bool was_ended(const struct noe_process *p)
 {
-    const uint64_t whatever_is_left = 64 * 1024 * 1024;
-    const int child_status = status;
-    bool has_status = status >= 0;
+    return p->cause != NOE_REASON_NONE ||
+           (p->ended && p->end.cause != NOE_JAIL_CAUSE_NONE);
+}
 
-    read_output(p, whatever_is_left);
-    read_errors(p, whatever_is_left);
-    if (p->supervised) {
-        hear_jail(p);
-        has_status = p->ended && p->end.has_status;
-        status = p->end.status;
-    }
-    close_streams(p);
-    bool told = p->cause != NOE_REASON_NONE ||
-                (p->ended && p->end.cause != NOE_JAIL_CAUSE_NONE);
-    if (p->supervised &&
-        (p->failure.fault != NOE_FAULT_NONE ||
-         (!p->started && !told && !may_have_run(p, child_status)))) {
-        explain_silence(p);
-        p->phase = NOTHING_RAN;
-        return;
-    }
-    fill_result(p, has_status, status);
-    p->phase = DONE;
+static bool nothing_ran(const struct noe_process *p)
+{
+    if (!p->supervised)
+        return false;
+    return p->failure.fault != NOE_FAULT_NONE ||
+           (!p->started && !was_ended(p) && !may_have_run(p, p->status));
 }
 
 /* When the host must act, if nothing happens before; INT64_MAX: never. */
 static int64_t next_deadline_us(const struct noe_process *p)
 {
+    if (p->phase == DRAINING)
+        return was_ended(p) ? 0 : p->deadline_us;
     if (p->cause != NOE_REASON_NONE)
         return p->patience_us;
     if (p->deadline_us == INT64_MAX || !p->supervised)
@@ -690,9 +685,70 @@ static int64_t next_deadline_us(const struct noe_process *p)
     return p->deadline_us + JAIL_GRACE_US;
 }
 
+static void settle(struct noe_process *p)
+{
+    bool has_status = p->status >= 0;
+    int status = p->status;
+
+    close_streams(p);
+    if (p->supervised) {
+        has_status = p->ended && p->end.has_status;
+        status = p->end.status;
+    }
+    fill_result(p, has_status, status);
+    p->phase = DONE;
+}
+
+/* Far ends that do not take what is theirs have had their time. */
+static void give_up_flushing(struct noe_process *p)
+{
+    const bool late[] = {p->output.queue_len > 0, p->errors.queue_len > 0};
+
+    noe_outlet_give_up(&p->output, p->poller);
+    noe_outlet_give_up(&p->errors, p->poller);
+    if ((late[0] || late[1]) && !was_ended(p))
+        stream_failed(p, late[0] ? STDOUT : STDERR, ETIMEDOUT);
+}
+
+/* Reads what is left of a run that is over, as far as it can be shown and
+ * passed on now. */
+static void drain(struct noe_process *p)
+{
+    read_output(p, p->output_stop);
+    read_errors(p, p->errors_stop);
+    if (noe_clock_us() >= next_deadline_us(p)) {
+        give_up_flushing(p);
+        read_output(p, p->output_stop);
+        read_errors(p, p->errors_stop);
+    }
+    if (!noe_outlet_waits(&p->output) && !noe_outlet_waits(&p->errors))
+        settle(p);
+}
+
+/* The child has ended, with `status` as from wait, or -1 if nobody knows. */
+static void finish(struct noe_process *p, int status)
+{
+    p->status = status;
+    if (p->supervised)
+        hear_jail(p);
+    p->phase = DRAINING;
+    p->output_stop = p->output.total + READ_AT_THE_END;
+    p->errors_stop = p->errors.total + READ_AT_THE_END;
+    stop_polling_child(p);
+    noe_fd_close(&p->child.pidfd);
+    if (!nothing_ran(p)) {
+        drain(p);
+        return;
+    }
+    read_errors(p, p->errors_stop);
+    close_streams(p);
+    explain_silence(p);
+    p->phase = NOTHING_RAN;
+}
+
 static void check_clock(struct noe_process *p)
 {
-    if (noe_clock_us() < next_deadline_us(p))
+    if (p->phase != RUNNING || noe_clock_us() < next_deadline_us(p))
         return;
     if (p->cause == NOE_REASON_NONE)
         end_for(p, NOE_REASON_TIMEOUT);
@@ -710,14 +766,23 @@ static void check_child(struct noe_process *p)
 
 static void handle(struct noe_process *p, int fd)
 {
-    if (fd == p->output_fd)
-        read_output(p, READ_PER_STEP);
-    else if (fd == p->errors_fd)
-        read_errors(p, READ_PER_STEP);
-    else if (fd == p->input_fd)
+    if (fd == p->output.pipe.fd)
+        read_output(p, p->output.total + READ_PER_STEP);
+    else if (fd == p->errors.pipe.fd)
+        read_errors(p, p->errors.total + READ_PER_STEP);
+    else if (fd == p->input.pipe.fd || fd == p->input.from.end.fd)
         feed(p);
+    else if (fd == p->output.to.end.fd)
+        flush(p, &p->output, STDOUT);
+    else if (fd == p->errors.to.end.fd)
+        flush(p, &p->errors, STDERR);
     else if (fd == p->child.pidfd)
         check_child(p);
+}
+
+static bool is_over(const struct noe_process *p)
+{
+    return p->phase == DONE || p->phase == NOTHING_RAN;
 }
 
 static int report(const struct noe_process *p, struct noe_error *err)
@@ -727,29 +792,51 @@ static int report(const struct noe_process *p, struct noe_error *err)
     return p->phase == NOTHING_RAN ? -1 : p->phase == DONE;
 }
 
+/* Until a wrapper has said that the program runs, what comes may be its own. */
+static bool may_show(struct noe_process *p)
+{
+    if (p->phase == RUNNING && p->wrapped && !p->started)
+        hear_jail(p);
+    return p->phase != NOTHING_RAN &&
+           (p->phase != RUNNING || !p->wrapped || p->started);
+}
+
+/* Whether the caller has something to do before the next step. */
+static bool has_news(struct noe_process *p)
+{
+    bool shows = p->output.tap.len > 0 || p->errors.tap.len > 0;
+
+    return (shows && may_show(p)) || noe_process_hungry(p);
+}
+
 /* Waits for at most `timeout_ms` for something to do, and does it. */
 static void step(struct noe_process *p, int timeout_ms)
 {
-    enum { MAX_EVENTS = 4 };
+    enum { MAX_EVENTS = 8 };
     struct epoll_event events[MAX_EVENTS];
     int count = epoll_wait(p->poller, events, MAX_EVENTS, timeout_ms);
 
-    for (int i = 0; i < count && p->phase == RUNNING; i++)
+    for (int i = 0; i < count && !is_over(p); i++)
         handle(p, events[i].data.fd);
-    if (p->phase == RUNNING)
-        check_clock(p);
+    check_clock(p);
+    if (p->phase == DRAINING)
+        drain(p);
 }
 
 int noe_process_step(struct noe_process *process, struct noe_error *err)
 {
-    if (process->phase == RUNNING)
+    if (!is_over(process))
         step(process, 0);
     return report(process, err);
 }
 
 int noe_process_timeout_ms(const struct noe_process *process)
 {
-    if (process->phase != RUNNING)
+    /* What the caller has looked at since then wakes nobody. */
+    bool flushes =
+        process->output.queue_len > 0 || process->errors.queue_len > 0;
+
+    if (is_over(process) || (process->phase == DRAINING && !flushes))
         return 0;
     int64_t deadline = next_deadline_us(process);
     if (deadline == INT64_MAX)
@@ -773,7 +860,7 @@ int noe_process_wait(struct noe_process *process, int timeout_ms,
 {
     int64_t until = noe_clock_us() + (int64_t)timeout_ms * 1000;
 
-    while (process->phase == RUNNING) {
+    while (!is_over(process)) {
         int left = -1;
         if (timeout_ms >= 0) {
             int64_t left_us = until - noe_clock_us();
@@ -781,7 +868,7 @@ int noe_process_wait(struct noe_process *process, int timeout_ms,
         }
         errno = 0;
         step(process, sooner(left, noe_process_timeout_ms(process)));
-        if (left == 0 || errno == EINTR)
+        if (left == 0 || errno == EINTR || has_news(process))
             break;
     }
     return report(process, err);
@@ -797,10 +884,38 @@ int noe_process_wait_started(struct noe_process *process, int timeout_ms,
     if (!process->started && poll(fds, 2, timeout_ms) > 0)
         hear_jail(process);
     if (process->failure.fault != NOE_FAULT_NONE || fds[1].revents != 0)
-        (void)noe_process_wait(process, -1, NULL);
+        while (process->phase == RUNNING)
+            (void)noe_process_wait(process, -1, NULL);
     if (process->phase == NOTHING_RAN)
         return report(process, err);
-    return process->started || process->phase == DONE;
+    return process->started || process->phase != RUNNING;
+}
+
+size_t noe_process_take(struct noe_process *process, int stream,
+                        const char **data)
+{
+    struct noe_outlet *outlet =
+        stream == STDOUT ? &process->output : &process->errors;
+    size_t len = outlet->tap.len;
+
+    if (len == 0 || !may_show(process))
+        return 0;
+    *data = outlet->tap.data;
+    outlet->tap.len = 0;
+    return len;
+}
+
+bool noe_process_hungry(const struct noe_process *process)
+{
+    return process->input.hungry && process->phase == RUNNING;
+}
+
+void noe_process_feed(struct noe_process *process, const void *data, size_t len)
+{
+    if (!noe_process_hungry(process) || !is_ours(process))
+        return;
+    noe_inlet_give(&process->input, data, len, process->poller);
+    stream_failed(process, STDIN, process->input.failure);
 }
 
 const struct noe_result *noe_process_result(const struct noe_process *process)
@@ -849,7 +964,7 @@ int noe_process_kill(struct noe_process *process, int signal)
 
 void noe_process_cancel(struct noe_process *process)
 {
-    if (process->phase == RUNNING && is_ours(process))
+    if (!is_over(process) && is_ours(process))
         end_for(process, NOE_REASON_CANCELLED);
 }
 
@@ -862,7 +977,7 @@ static void abandon(struct noe_process *p)
     } else {
         kill_bare(p);
     }
-    (void)epoll_ctl(p->poller, EPOLL_CTL_DEL, p->child.pidfd, NULL);
+    stop_polling_child(p);
     noe_launcher_adopt(p->launcher, &p->child);
     p->child.pidfd = -1;
 }
@@ -877,8 +992,8 @@ void noe_process_close(struct noe_process *process)
     close_streams(p);
     if (p->owns_poller)
         noe_fd_close(&p->poller);
-    noe_buffer_free(&p->output);
-    noe_ends_free(&p->errors);
+    noe_outlet_free(&p->output);
+    noe_outlet_free(&p->errors);
     free(p);
 }
 
@@ -893,7 +1008,8 @@ const char *noe_reason_name(enum noe_reason reason)
         [NOE_REASON_MEMORY_LIMIT] = "memory_limit",
         [NOE_REASON_CPU_LIMIT] = "cpu_limit",
         [NOE_REASON_CANCELLED] = "cancelled",
-        [NOE_REASON_STATUS_LOST] = "status_lost"};
+        [NOE_REASON_STATUS_LOST] = "status_lost",
+        [NOE_REASON_STREAM_FAILED] = "stream_failed"};
 
     return names[reason];
 }

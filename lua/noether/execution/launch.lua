@@ -3,6 +3,7 @@
 local isolation = require "noether.isolation"
 local setup = require "noether.execution.setup"
 local tables = require "noether.tables"
+local text = require "noether.text"
 local verdict = require "noether.verdict"
 
 local M = {}
@@ -17,14 +18,14 @@ function M.sandbox_of(job)
   return sandbox
 end
 
-local function launch_options(job)
+local function launch_options(job, on_stderr)
   local call = job.call
   return {
     env = tables.merged(job.public_env, call.env),
     cwd = setup.sees_host_paths(job.backend) and job.work_dir or nil,
     stdin = job.stdin, timeout_secs = call.timeout_secs,
     max_output_bytes = call.max_output_bytes, max_stderr_bytes = call.max_stderr_bytes,
-    sandbox = M.sandbox_of(job), limits = job.description.limits,
+    on_stderr = on_stderr, sandbox = M.sandbox_of(job), limits = job.description.limits,
   }
 end
 
@@ -32,28 +33,21 @@ local function run(job, task)
   task:enter("run")
   local info = job.info
   info.isolation, info.enforced = job.backend, {}
-  local proc, err = task:launch(job.argv, launch_options(job))
+  local add, finish
+  if job.call.on_log then add, finish = text.lines(job.call.on_log) end
+  local proc, err = task:launch(job.argv, launch_options(job, add))
   if not proc then return nil, err end
   job.result, err = task:await(proc)
   proc:close()
   if not job.result then return nil, err end
+  if finish then finish() end
   info.result, info.logs = job.result, job.result.stderr
   info.isolation, info.enforced = job.result.isolation, job.result.enforced
   return true
 end
 
-local function tell_logs(job)
-  local listener = job.call.on_log
-  if not listener then return true end
-  for line in job.result.stderr:gmatch("[^\n]+") do
-    listener(line)
-  end
-  return true
-end
-
 local function judge(job, task)
   task:enter("decode")
-  tell_logs(job)
   local limits = job.description.limits or {}
   local err
   job.output, err = verdict.judge(job.result, job.call, limits, job.policies, job.mode, {
