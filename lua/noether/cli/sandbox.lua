@@ -148,10 +148,12 @@ local function describe(given)
   return description
 end
 
--- Captured, for now.
-local function streams()
-  return { stdin = not sys.isatty(0) and io.stdin:read("*a") or nil }
-end
+-- The command gets our own: what it reads and writes is between it and the caller, on a terminal
+-- too, and is neither counted nor held up here.
+local STREAMS = {
+  stdin = { fd = 0, share = true }, stdout = { fd = 1, share = true },
+  stderr = { fd = 2, share = true },
+}
 
 local function launch_options(context)
   local given, environ = context.given, context.environ
@@ -160,7 +162,7 @@ local function launch_options(context)
   local env
   env, err = settings.env(given.env, environ)
   if not env then return nil, err end
-  local launch = tables.merged(streams(), {
+  local launch = tables.merged(STREAMS, {
     isolation = kind, env = env, timeout_secs = given.timeout,
   })
   if kind == "none" then
@@ -198,7 +200,7 @@ local SIGNALS = {
 
 local LIMITS = {
   timeout = "ended at its deadline", memory_limit = "ended for too much memory",
-  cpu_limit = "ended for too much processor time", output_limit = "ended for too much output",
+  cpu_limit = "ended for too much processor time",
 }
 
 local function code_of_result(context, result)
@@ -240,8 +242,6 @@ function M.run(context)
   local result
   result, err = proc:wait()
   if not result then return code_of_error(context, err) end
-  context.console:note(result.stderr)
-  context.console:answer(result.stdout)
   return code_of_result(context, result)
 end
 
