@@ -25,7 +25,7 @@ M.ROOT = {
   options = { { name = "--version", about = "show the version" } },
   verbs = { run, plan, doctor, warmup, store, sandbox, policy, completion },
   examples = {
-    { "echo 'execute() { echo \"$1\"; }' | noether run - --language bash --input '[1,2]'",
+    { "echo 'const execute = n => n * 2' | noether run - --language js --input 21",
       "a first stage" },
     { "noether run --help", "more of each verb" },
   },

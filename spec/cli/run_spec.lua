@@ -21,7 +21,7 @@ local STAGES = {
   ["env.py"] = "import os\ndef execute(input): return [os.environ.get(n) for n in ('A', 'B')]\n",
   ["reads.py"] = "def execute(input): return open(input).read()\n",
   ["writes.py"] = "def execute(input):\n    open('here', 'w').write('x')\n    return None\n",
-  ["starts.py"] = "import subprocess\ndef execute(input): return subprocess.run(['true']).returncode",
+  ["starts.py"] = "import subprocess\ndef execute(i): return subprocess.run(['true']).returncode",
   ["pip.py"] = "# requires: requests\ndef execute(input): return 1\n",
   ["silent.py"] = "def exekute(input): return 1\n",
 }

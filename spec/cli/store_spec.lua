@@ -74,7 +74,8 @@ describe("noether store", function()
       { "not a directory" })
     command.fail(125, { "store", "put", dir .. "/echo.py", "--store", dir .. "/file/x" },
       { "Not a directory" })
-    command.fail(2, store("put", dir .. "/echo.py", "--name", ("a"):rep(64)), { "looks like an id" })
+    command.fail(2, store("put", dir .. "/echo.py", "--name", ("a"):rep(64)),
+      { "looks like an id" })
     command.fail(2, store("put", dir .. "/nowhere.py"), { "cannot read" })
   end)
 end)
