@@ -13,6 +13,8 @@ LUA_VERSION ?= 5.4
 LUA_CFLAGS  ?= -I/usr/include/lua$(LUA_VERSION)
 LUA_ARCHIVE ?= -l:liblua$(LUA_VERSION).a
 LUA_MODULES ?= -l:liblua$(LUA_VERSION)-cjson.a -l:liblua$(LUA_VERSION)-lpeg.a
+# Modules in Lua that go into noether-lua beside those of lua/noether (MIT).
+LUA_EMBEDS  ?= /usr/share/lua/$(LUA_VERSION)/argparse.lua
 CRYPTO      ?= -l:libmbedcrypto.a
 SECCOMP     ?= -l:libseccomp.a
 EDIT        ?= -l:libedit.a -l:libtinfo.a -l:libbsd.a -l:libmd.a
@@ -72,8 +74,12 @@ STATIC_LIB  := $(BUILD)/lib/libnoether.a
 SHARED_LIB  := $(BUILD)/lib/libnoether.so
 PKG_CONFIG  := $(BUILD)/lib/pkgconfig/noether.pc
 APPARMOR    := $(BUILD)/share/noether/apparmor.d/noether-lua
+COMPLETIONS := $(BUILD)/share/completions/noether.bash \
+               $(BUILD)/share/completions/noether.zsh \
+               $(BUILD)/share/completions/noether.fish
+MANUAL      := man/noether.1 man/noether-lua.1
 OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
-               $(PKG_CONFIG) $(APPARMOR) $(JAIL)
+               $(PKG_CONFIG) $(APPARMOR) $(JAIL) $(COMPLETIONS)
 SUPPORT     := $(BUILD)/spec/support.so
 FLOOR       := $(BUILD)/bench/floor.so
 
@@ -112,7 +118,7 @@ SETUP := $(if $(GOAL),deps)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help deps demo test tests spec check-layers lint asan check-deep \
-        bench install install-lua uninstall clean FORCE
+        man bench install install-lua uninstall clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
 
@@ -171,12 +177,13 @@ $(OBJ)/gen/jail_image.c: $(JAIL) tools/embed.sh
 	$(call SAY,EMBED)
 	$(Q)tools/embed.sh bytes noe_jail_image $(JAIL) >$@
 
-# The directories too: a file that is taken away changes only them.
+# The directories too: a file that is taken away changes only them. What comes
+# from elsewhere may be installed only now.
 $(OBJ)/gen/embedded.c: $(LUA_SOURCES) $(sort $(dir $(LUA_SOURCES))) \
-                       tools/embed.sh
+                       $(wildcard $(LUA_EMBEDS)) tools/embed.sh | $(SETUP)
 	@mkdir -p $(@D)
 	$(call SAY,EMBED)
-	$(Q)tools/embed.sh lua lua $(LUA_SOURCES) >$@
+	$(Q)tools/embed.sh lua lua $(LUA_SOURCES) $(LUA_EMBEDS) >$@
 
 $(PKG_CONFIG): noether.pc.in include/noether.h $(OBJ)/prefix
 	@mkdir -p $(@D)
@@ -224,6 +231,11 @@ $(NOETHER_LUA): $(MAIN_OBJECTS) $(BINDING_OBJECTS) $(CORE_OBJECTS) \
 $(NOETHER): $(NOETHER_LUA)
 	$(call SAY,LN)
 	$(Q)ln -sf noether-lua $@
+
+$(BUILD)/share/completions/noether.%: $(NOETHER)
+	@mkdir -p $(@D)
+	$(call SAY,GEN)
+	$(Q)$(NOETHER) completion $* >$@
 
 $(BUILD)/spec/c/%_test: spec/c/%_test.c $(STATIC_LIB)
 	@mkdir -p $(@D)
@@ -288,6 +300,9 @@ check-deep: asan all tests $(FUZZERS) ## what takes long: asan, clang-tidy, fuzz
 bench: $(NOETHER_LUA) $(FLOOR) ## measure, and write build/bench.json
 	@BENCH_BUILD=$(BUILD) $(NOETHER_LUA) bench/run.lua $(BUILD)/bench.json
 
+man: $(NOETHER_LUA) ## write man/noether.1 anew, from what the command says
+	@$(NOETHER_LUA) tools/man.lua >man/noether.1
+
 # The Lua module alone: also what LuaRocks installs.
 install-lua: $(CORE_MODULE)
 	$(INSTALL) -d '$(DESTDIR)$(LUA_LIBDIR)/noether'
@@ -307,6 +322,15 @@ install: all install-lua ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) -m 644 $(STATIC_LIB) '$(DESTDIR)$(PREFIX)/lib'
 	$(INSTALL) -D -m 644 $(APPARMOR) \
 	  '$(DESTDIR)$(PREFIX)/share/noether/apparmor.d/noether-lua'
+	@for page in $(MANUAL); do \
+	  $(INSTALL) -D -m 644 -t '$(DESTDIR)$(PREFIX)/share/man/man1' $$page || exit 1; \
+	done
+	$(INSTALL) -D -m 644 $(BUILD)/share/completions/noether.bash \
+	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/noether'
+	$(INSTALL) -D -m 644 $(BUILD)/share/completions/noether.zsh \
+	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_noether'
+	$(INSTALL) -D -m 644 $(BUILD)/share/completions/noether.fish \
+	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/noether.fish'
 	$(INSTALL) -m 755 $(SHARED_LIB).$(VERSION) '$(DESTDIR)$(PREFIX)/lib'
 	ln -sf libnoether.so.$(VERSION) '$(DESTDIR)$(PREFIX)/lib/$(SONAME)'
 	ln -sf $(SONAME) '$(DESTDIR)$(PREFIX)/lib/libnoether.so'
@@ -320,7 +344,11 @@ uninstall: ## remove what install put there
 	  '$(DESTDIR)$(PREFIX)/include/noether.h' \
 	  '$(DESTDIR)$(PREFIX)/lib/pkgconfig/noether.pc' \
 	  '$(DESTDIR)$(PREFIX)'/lib/libnoether.a \
-	  '$(DESTDIR)$(PREFIX)'/lib/libnoether.so*
+	  '$(DESTDIR)$(PREFIX)'/lib/libnoether.so* \
+	  $(MANUAL:man/%='$(DESTDIR)$(PREFIX)'/share/man/man1/%) \
+	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/noether' \
+	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_noether' \
+	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/noether.fish'
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

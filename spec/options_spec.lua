@@ -41,6 +41,13 @@ describe("options.check", function()
     assert.truthy(message:find("options_spec.lua:%d+:"))
   end)
 
+  it("takes two letters that changed places for one mistake", function()
+    for name, meant in pairs{ nmae = "name", agrv = "argv", evn = "env", jbos = "jobs" } do
+      local text = ("'%s' (did you mean '%s'?)"):format(name, meant)
+      assert.truthy(raised{ [name] = 1 }:find(text, 1, true), name)
+    end
+  end)
+
   it("offers nothing where nothing is near", function()
     assert.truthy(raised{ whatever = 1 }:find("unknown option 'whatever'$"))
     assert.truthy(raised{ se = 1 }:find("unknown option 'se'$"))

@@ -36,6 +36,26 @@ describe("policies as they come", function()
     end
   end)
 
+  it("say what their fields are, and where each comes from", function()
+    assert.same({ "errors", "isolation", "languages/bash", "languages/javascript",
+      "languages/python", "packages", "pip" }, loaded:names())
+    local replaced = assert(policies.load{ overrides = { pip = { deny = { "six" } } } })
+    local fields = {}
+    for _, entry in ipairs(replaced:describe "pip") do fields[entry.field] = entry end
+    assert.same({ field = "deny", value = { "six" }, origin = "option policy.pip" }, fields.deny)
+    assert.same({ field = "allow" }, fields.allow)
+    assert.same({ field = "on_invalid", value = "refuse" }, fields.on_invalid)
+  end)
+
+  it("can be had with one file over them", function()
+    local path = helper.write(helper.tmpdir() .. "/pip.lua", "return {\n  allow = {},\n}")
+    local with = assert(policies.load_file{ module = "pip", path = path })
+    assert.same({ field = "allow", value = {}, origin = path, line = 2 }, with:describe("pip")[1])
+    local none, err = policies.load_file{ module = "pip", path = path .. "x" }
+    assert.is_nil(none)
+    assert.equal("policy_error", err.kind)
+  end)
+
   it("name the known languages when one is unknown", function()
     local language, err = loaded:language("cobol")
     assert.is_nil(language)

@@ -30,6 +30,7 @@ local ONLY_BY = {
   ["cjson"] = { "json" },
   ["cjson.safe"] = { "json" },
   ["lpeg"] = { "policy.*" },
+  ["argparse"] = { "cli.*" },
 }
 
 -- What requires nothing else of the project.

@@ -20,6 +20,7 @@ build musl-tools      musl-gcc the compiler of the small static supervisor
 build liblua5.4-dev   -        the Lua that goes into noether-lua
 build lua-cjson-dev   -        JSON, likewise
 build lua-lpeg-dev    -        parsing, likewise
+build lua-argparse    -        the command line of noether, likewise
 build libmbedtls-dev  -        SHA-256
 build libseccomp-dev  -        filters of system calls
 build libedit-dev     -        editing lines at the prompt
@@ -32,6 +33,8 @@ test  lua5.4          lua5.4   the interpreter that noether-lua is compared with
 test  lua-cjson       -        JSON for that interpreter
 test  lua-lpeg        -        parsing, likewise
 test  git             git      real work for the sandbox
+test  fish            fish     completes command lines
+test  zsh             zsh      likewise
 test  python3-numpy   -        likewise
 test  python3-pip     -        likewise
 lint  clang           clang    the second C compiler
@@ -39,6 +42,7 @@ lint  clang-format    -        checks the layout of C
 lint  cppcheck        cppcheck checks C
 lint  lua-check       luacheck checks Lua
 lint  lua5.1          luac5.1  checks that Lua 5.1 can read the library
+lint  mandoc          mandoc   checks the manual
 deep  libclang-rt-dev -        what a fuzzer is linked with
 deep  clang-tidy      -        checks C slowly
 bench lua-luv         -        a peer to compare with

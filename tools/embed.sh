@@ -4,15 +4,24 @@
 #
 #   embed.sh bytes NAME FILE       const unsigned char NAME[]; size_t NAME_len
 #   embed.sh lua ROOT FILE...      the table of modules that src/embedded.h
-#                                  declares; ROOT/a/b.lua is the module a.b
+#                                  declares; ROOT/a/b.lua is the module a.b,
+#                                  /elsewhere/c.lua is c
 set -eu
 
 bytes() {
   od -An -v -tu1 "$1" | sed 's/  */,/g; s/^,/    /; s/$/,/'
 }
 
+# The path by which a module is known: below ROOT, or the name alone.
+short_path() {
+  case $1 in
+  "$root"/*) printf '%s' "${1#"$root"/}" ;;
+  *) printf '%s' "${1##*/}" ;;
+  esac
+}
+
 module_name() {
-  name=${1#"$root"/}
+  name=$(short_path "$1")
   name=${name%.lua}
   name=${name%/init}
   printf '%s' "$name" | tr / .
@@ -43,7 +52,7 @@ lua)
   for file in "$@"; do
     number=$((number + 1))
     printf '    {"%s", "@%s", text_%d, sizeof(text_%d)},\n' \
-      "$(module_name "$file")" "${file#"$root"/}" "$number" "$number"
+      "$(module_name "$file")" "$(short_path "$file")" "$number" "$number"
   done
   printf '    {0}};\n'
   ;;

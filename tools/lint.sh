@@ -31,6 +31,7 @@ c_files | run xargs clang-format --dry-run -Werror
 run cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr \
   --enable=warning,performance,portability -Iinclude -Isrc src spec/c
 run luacheck --no-color -q lua spec tools bench examples types .luacheckrc .busted ./*.rockspec
+run mandoc -T lint -W error man/*.1
 for file in $(find lua -name '*.lua'); do
   run luac5.1 -p "$file"
 done

@@ -131,22 +131,27 @@ local TYPES = {
   any = { "anything", function() return true end },
 }
 
--- Levenshtein's distance, two rows at a time.
+-- Whether the letters before these places are the other's, swapped.
+local function swapped(a, i, b, j)
+  return i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j)
+end
+
+-- Levenshtein's distance, where two neighbours that changed places count as one mistake.
 local function distance(a, b)
-  local row = {}
+  local before, last = {}, {}
   for j = 0, #b do
-    row[j] = j
+    last[j] = j
   end
   for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
+    local row = { [0] = i }
     for j = 1, #b do
       local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local best = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
-      diagonal, row[j] = row[j], best
+      row[j] = math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + cost)
+      if swapped(a, i, b, j) then row[j] = math.min(row[j], before[j - 2] + 1) end
     end
+    before, last = last, row
   end
-  return row[#b]
+  return last[#b]
 end
 
 -- The name of least cost, of equal ones the first by the alphabet.

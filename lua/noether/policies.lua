@@ -11,10 +11,14 @@ local errors = require "noether.error"
 local files = require "noether.policies.files"
 local options = require "noether.options"
 local shapes = require "noether.policies.shapes"
+local tables = require "noether.tables"
 
 local M = {}
 
-local MODULES = { pip = true, packages = true, isolation = true, errors = true }
+--- The modules that a policy file may override, beside `languages/<name>`: a set.
+M.MODULES = { pip = true, packages = true, isolation = true, errors = true }
+
+local MODULES = M.MODULES
 local OVERRIDABLE = {
   languages = true, pip = true, packages = true, isolation = true, errors = true,
 }
@@ -103,16 +107,19 @@ local function is_language_name(name)
   return type(name) == "string" and name:find("^[%l%d][%l%d_+-]*$") ~= nil
 end
 
+function Policies:apply_file(file)
+  local fields, err, text = files.load(file.path, self.modules[file.module])
+  if not fields then return nil, err end
+  return self:apply(file.module, fields, { name = file.path, text = text })
+end
+
 function Policies:apply_files(path)
   for dir in path:gmatch("[^:]+") do
     local found, err = files.list(dir, MODULES)
     if not found then return nil, err end
     for _, file in ipairs(found) do
-      local fields, text
-      fields, err, text = files.load(file.path, self.modules[file.module])
-      if not fields then return nil, err end
       local ok
-      ok, err = self:apply(file.module, fields, { name = file.path, text = text })
+      ok, err = self:apply_file(file)
       if not ok then return nil, err end
     end
   end
@@ -184,6 +191,17 @@ function Policies:index_languages()
   return true
 end
 
+local function builtin()
+  local self = setmetatable({ modules = {}, origins = {} }, metatable)
+  for name in pairs(MODULES) do
+    self.modules[name] = fresh_module(name)
+  end
+  for _, name in ipairs(LANGUAGES) do
+    self.modules["languages/" .. name] = fresh_module("languages/" .. name)
+  end
+  return self
+end
+
 --- Load the policies of an executor.
 -- @tparam ?table opts `overrides`: fields by module, as `{ pip = { allow = {...} },
 -- languages = { ruby = {...} } }`; `path`: directories of policy files, separated by ":", later
@@ -192,18 +210,47 @@ end
 -- @treturn ?table
 function M.load(opts)
   opts = opts or {}
-  local self = setmetatable({ modules = {}, origins = {} }, metatable)
-  for name in pairs(MODULES) do
-    self.modules[name] = fresh_module(name)
-  end
-  for _, name in ipairs(LANGUAGES) do
-    self.modules["languages/" .. name] = fresh_module("languages/" .. name)
-  end
+  local self = builtin()
   local ok, err = self:apply_files(opts.path or "")
   if ok then ok, err = self:apply_overrides(opts.overrides or {}) end
   if ok then ok, err = self:index_languages() end
   if not ok then return nil, err end
   return self
+end
+
+--- The built-in policies with one file over them.
+-- @tparam table file `module` and `path`, as `files.list` gives them
+-- @treturn ?table policies; or nil and a `policy_error`
+-- @treturn ?table
+function M.load_file(file)
+  local self = builtin()
+  local ok, err = self:apply_file(file)
+  if ok then ok, err = self:index_languages() end
+  if not ok then return nil, err end
+  return self
+end
+
+--- The names of all modules, sorted: "errors", "languages/python", ...
+-- @treturn table
+function Policies:names()
+  return tables.sorted_names(self.modules)
+end
+
+--- The fields of a module, and where each comes from.
+-- @tparam string module
+-- @treturn table list of `{ field, value, origin, line }`, sorted; `value` is nil for a field that
+-- may be set and is not; `origin` is the file or option, nil for what is built in
+function Policies:describe(module)
+  local list = {}
+  local fields = tables.merged(fields_of(module), self.modules[module])
+  for i, field in ipairs(tables.sorted_names(fields)) do
+    local origin = self.origins[module .. "." .. field]
+    list[i] = {
+      field = field, value = self.modules[module][field], origin = origin and origin.name,
+      line = origin and origin.text and files.line_of(origin.text, field) or nil,
+    }
+  end
+  return list
 end
 
 --- The names of the languages there are, sorted.

@@ -13,10 +13,11 @@ local FIRST_KERNEL = { 5, 12 }
 -- Of Landlock: ABI 3 can refuse to truncate files, ABI 6 to signal others.
 local LANDLOCK_FILES, LANDLOCK_SIGNALS = 3, 6
 
---- The variables that the library reads.
+--- The variables that the library and the command read.
 M.VARIABLES = {
   NOETHER_ALLOW_UNPINNED_PIP = true, NOETHER_CACHE_DIR = true, NOETHER_LOG_LEVEL = true,
   NOETHER_REQUIRE_ISOLATION = true, NOETHER_RUNTIME = true, NOETHER_STORE = true,
+  NOETHER_ISOLATION = true, NOETHER_POLICY_PATH = true,
 }
 
 local function finding(status, found, meaning, hint)

@@ -1,0 +1,84 @@
+-- SPDX-License-Identifier: MIT
+--- `noether run`: a stage's answer on standard output, its log on standard error.
+local flags = require "noether.cli.flags"
+local json = require "noether.json"
+local render = require "noether.cli.render"
+local stages = require "noether.cli.stages"
+local tables = require "noether.tables"
+
+local M = {
+  name = "run", summary = "run a stage and print its answer",
+  about = "Run a stage: a file of code that defines execute, or one from the store. Its answer, "
+    .. "one JSON value, goes to standard output; what it prints goes to standard error.",
+  arguments = { {
+    name = "stage", value = "FILE|ID",
+    about = "a file of code, '-' for standard input, or an id or name in the store",
+  } },
+  examples = {
+    { "noether run double.py --input '{\"n\": 21}'", "code in a file, input on the command line" },
+    { "jq .orders data.json | noether run total.js --effect Pure --input -",
+      "input from a pipe; the stage may do nothing but compute" },
+    { "noether run fetch.py --effect Network --env TOKEN --timeout 5s",
+      "the network, a secret from the environment, a deadline" },
+    { "noether run double --input @input.json --json",
+      "a stage of the store; answer, log and figures as JSON" },
+  },
+}
+
+M.options = {
+  { name = "--json", about = "write one JSON object: ok, output or error, info" },
+}
+for _, option in ipairs(flags.STAGE) do
+  M.options[#M.options + 1] = option
+end
+
+local function write_json(context, answer, err, info)
+  local record = { ok = err == nil, info = info }
+  if err then
+    record.error = err:to_table()
+    record.error.result = nil -- it is in info
+  else
+    record.output = json.decode(answer)
+  end
+  context.console:answer(render.line(record) .. "\n")
+end
+
+-- What the library says of one run ends up in its info, and not in the log.
+local function tell_warnings(context, info)
+  for _, warning in ipairs(info and info.warnings or {}) do
+    context.console:say("warning", warning)
+  end
+end
+
+local function call_options(context)
+  return {
+    work_dir = context.given.work_dir,
+    on_log = function(line) context.console:note(line .. "\n") end,
+  }
+end
+
+--- Do it.
+-- @tparam table context
+-- @treturn ?number exit code; nil and an error
+-- @treturn ?table
+function M.run(context)
+  local text, err = stages.input(context)
+  if not text then return nil, err end
+  local executor, reference = stages.open(context)
+  if not executor then return nil, reference end
+  local answer, info
+  answer, err, info = executor:execute_json(reference, text, call_options(context))
+  -- Whatever becomes of the answer, nothing is left behind.
+  executor:close()
+  tell_warnings(context, info)
+  if context.given.json then
+    write_json(context, answer, err, tables.merged(info))
+    return err and context.code_of(err) or 0
+  elseif err then
+    return nil, err
+  end
+  context.console:answer(answer .. "\n")
+  return 0
+end
+
+return M

@@ -1,0 +1,248 @@
+-- SPDX-License-Identifier: MIT
+--- `noether sandbox`: any command in a sandbox. Its exit code is ours, its streams are ours.
+local builtin_policy = require "noether.policy.isolation"
+local errors = require "noether.error"
+local exits = require "noether.cli.exits"
+local files = require "noether.policies.files"
+local flags = require "noether.cli.flags"
+local isolation = require "noether.isolation"
+local json = require "noether.json"
+local options = require "noether.options"
+local process = require "noether.process"
+local settings = require "noether.cli.settings"
+local sys = require "noether.sys"
+local tables = require "noether.tables"
+local values = require "noether.cli.values"
+
+local M = {
+  name = "sandbox", summary = "run any command in a sandbox",
+  about = "Run a command in a sandbox: the system's programs and libraries read-only, private "
+    .. "/work and /tmp, no network, none of your files. The exit code is the command's, or 128+n "
+    .. "for signal n; 124: a deadline or limit was met; 125: noether failed; 126: the command "
+    .. "cannot be executed; 127: there is none.",
+  arguments = { {
+    name = "command", value = "COMMAND", count = "+", about = "the command and its arguments",
+  } },
+  dashes = true,
+  examples = {
+    { "noether sandbox -- sh -c 'id; ls /'", "what it looks like inside" },
+    { "noether sandbox --work-dir . --timeout 5m -- make", "a build that can write only here" },
+    { "noether sandbox --network --read ~/.ssh/known_hosts -- git ls-remote URL",
+      "the network, and one file" },
+    { "noether sandbox --policy tools.lua -- tool", "what is inside from a file: noether(1)" },
+  },
+}
+
+M.options = {
+  {
+    name = "--policy", value = "FILE|JSON",
+    about = "what is in the sandbox: a Lua file that returns fields of a description, or JSON",
+  },
+  {
+    name = "--read", value = "PATH[:TARGET]", convert = values.bind, many = true,
+    about = "show a path, read-only",
+  },
+  {
+    name = "--write", value = "PATH[:TARGET]", convert = values.bind, many = true,
+    about = "show a path, read-write",
+  },
+  { name = "--network", about = "the host's network, and what name resolution needs" },
+  flags.env, flags.work_dir, flags.timeout, flags.limit, flags.isolation,
+}
+
+--- The hint for a command line that was not understood.
+function M.hint(words)
+  for _, word in ipairs(words) do
+    if word == "--" then return nil end
+  end
+  return "put -- before the command: noether sandbox [options] -- COMMAND ARGUMENT..."
+end
+
+local function policy_error(message)
+  return nil, errors.new{
+    kind = "policy_error", message = message,
+    hint = "the fields are those of a sandbox description: noether(1), SANDBOX POLICIES",
+  }
+end
+
+-- Fields, and the name and text of where they were written.
+local function read_fields(word, builtin)
+  if not word:find("^%s*{") then
+    local fields, err, text = files.load(word, builtin)
+    return fields, err, "policy file " .. word, text
+  end
+  local fields, reason = json.decode(word)
+  if fields == nil then return policy_error("option '--policy': " .. reason) end
+  return fields, nil, "option '--policy'"
+end
+
+-- "option 'netwrok'" is a field here, and its line in the file is where to look.
+local function placed(message, source, text)
+  local reason = tostring(message):match("sandbox: (.*)$") or tostring(message)
+  reason = reason:gsub("^option ", "field "):gsub("^unknown option ", "unknown field ")
+  local field = reason:match("'([%w_]+)'") or reason:match("^([%w_]+)%[")
+  local line = text and field and files.line_of(text, field)
+  return ("%s%s: %s"):format(source, line and ":" .. line or "", reason)
+end
+
+local OF_THE_BACKEND = { backend = true, bwrap_path = true, private_dir = true }
+
+local function check_fields(fields, source, text)
+  for name in pairs(fields) do
+    if OF_THE_BACKEND[name] then
+      return policy_error(placed(("sandbox: field '%s': it is not a policy's to say"):format(name),
+        source, text))
+    end
+  end
+  local ok, message = pcall(isolation.checked, fields)
+  if ok then
+    ok, message = pcall(options.check, "sandbox: limits", fields.limits, process.LIMITS)
+  end
+  if ok then return true end
+  return policy_error(placed(message, source, text))
+end
+
+local function base_of(given)
+  local builtin = isolation.system()
+  if not given.policy then return builtin end
+  local fields, err, source, text = read_fields(given.policy, builtin)
+  if not fields then return nil, err end
+  local ok
+  ok, err = check_fields(fields, source, text)
+  if not ok then return nil, err end
+  return tables.merged(builtin, fields)
+end
+
+local function with_binds(list, more)
+  local all = {}
+  for _, source in ipairs{ list or {}, more or {} } do
+    for _, bind in ipairs(source) do
+      all[#all + 1] = bind
+    end
+  end
+  return all
+end
+
+-- What Network opens for stages, where it is on this machine.
+local function network_binds()
+  local list = {}
+  for _, path in ipairs(builtin_policy.network_paths) do
+    if sys.stat(path, true) then list[#list + 1] = { source = path, target = path } end
+  end
+  return list
+end
+
+local function describe(given)
+  local description, err = base_of(given)
+  if not description then return nil, err end
+  description.ro_binds = with_binds(description.ro_binds, given.read)
+  description.rw_binds = with_binds(description.rw_binds, given.write)
+  if given.network then
+    description.network = "host"
+    description.ro_binds = with_binds(description.ro_binds, network_binds())
+  end
+  if given.work_dir then
+    table.insert(description.rw_binds, { source = given.work_dir, target = given.work_dir })
+    description.work_dir = given.work_dir
+  end
+  return description
+end
+
+-- The command gets our own: what it reads and writes is between it and the caller, on a terminal
+-- too, and is neither counted nor held up here.
+local STREAMS = {
+  stdin = { fd = 0, share = true }, stdout = { fd = 1, share = true },
+  stderr = { fd = 2, share = true },
+}
+
+local function launch_options(context)
+  local given, environ = context.given, context.environ
+  local kind, err = settings.isolation(given, environ)
+  if err then return nil, err end
+  local env
+  env, err = settings.env(given.env, environ)
+  if not env then return nil, err end
+  local launch = tables.merged(STREAMS, {
+    isolation = kind, env = env, timeout_secs = given.timeout,
+  })
+  if kind == "none" then
+    launch.cwd, launch.limits = given.work_dir, settings.limits(given.limit)
+    return launch
+  end
+  local description
+  description, err = describe(given)
+  if not description then return nil, err end
+  launch.limits = tables.merged(description.limits, settings.limits(given.limit))
+  description.limits, launch.sandbox = nil, description
+  return launch
+end
+
+local WITHOUT_MEANING = { "policy", "read", "write", "network" }
+
+local function check(given)
+  if given.isolation ~= "none" then return true end
+  for _, name in ipairs(WITHOUT_MEANING) do
+    local value = given[name]
+    if value and (type(value) ~= "table" or #value > 0) then
+      return nil, { usage = true, message = ("option '--%s' has no meaning with isolation 'none'")
+        :format(name) }
+    end
+  end
+  return true
+end
+
+-- By signal(7); what is elsewhere another number does not end a command in practice.
+local SIGNALS = {
+  SIGHUP = 1, SIGINT = 2, SIGQUIT = 3, SIGILL = 4, SIGTRAP = 5, SIGABRT = 6, SIGBUS = 7,
+  SIGFPE = 8, SIGKILL = 9, SIGUSR1 = 10, SIGSEGV = 11, SIGUSR2 = 12, SIGPIPE = 13, SIGALRM = 14,
+  SIGTERM = 15, SIGXCPU = 24, SIGXFSZ = 25, SIGVTALRM = 26, SIGPROF = 27, SIGSYS = 31,
+}
+
+local LIMITS = {
+  timeout = "ended at its deadline", memory_limit = "ended for too much memory",
+  cpu_limit = "ended for too much processor time",
+}
+
+local function code_of_result(context, result)
+  if result.reason == "exit" then return result.exit_code end
+  if result.reason == "signal" then
+    return exits.SIGNAL + (SIGNALS[result.signal] or 0)
+  end
+  context.console:say("error", ("%s %s"):format(errors.clean(result.argv[1], 200),
+    LIMITS[result.reason] or "ended: " .. result.reason))
+  return LIMITS[result.reason] and exits.LIMIT or exits.OURS
+end
+
+local NOT_FOUND = { ENOENT = true, ENOTDIR = true }
+
+-- Of an error, whether it is the command that cannot be run. That of a sandbox is another matter.
+local function code_of_error(context, err)
+  local code = context.console:fail(err)
+  if err.kind ~= "spawn_failed" or not err.errno then return code end
+  if NOT_FOUND[err.errno] then return exits.NOT_FOUND end
+  if err.errno == "EACCES" or err.errno == "ENOEXEC" then return exits.NOT_EXECUTABLE end
+  return code
+end
+
+--- Do it.
+-- @tparam table context
+-- @treturn ?number exit code; nil and an error
+-- @treturn ?table
+function M.run(context)
+  local given = context.given
+  local ok, err = check(given)
+  if not ok then return nil, err end
+  local launch
+  launch, err = launch_options(context)
+  if not launch then return nil, err end
+  local proc
+  proc, err = process.spawn(given.command, launch)
+  if not proc then return code_of_error(context, err) end
+  context.own(proc)
+  local result
+  result, err = proc:wait()
+  if not result then return code_of_error(context, err) end
+  return code_of_result(context, result)
+end
+
+return M

@@ -1,0 +1,164 @@
+-- SPDX-License-Identifier: MIT
+--- Words of a command line as values. Each function takes one word and gives the value, or nil and
+-- what was expected.
+local effects = require "noether.effects"
+local errors = require "noether.error"
+local options = require "noether.options"
+local process = require "noether.process"
+local sys = require "noether.sys"
+
+local M = {}
+
+local SECONDS = { [""] = 1, s = 1, ms = 0.001, m = 60, h = 3600 }
+local BYTES = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
+
+local function expected(what, word)
+  return nil, ("expected %s, got '%s'"):format(what, errors.clean(word, 60))
+end
+
+-- "1.5m" -> 90, by the units there are; nil where it is no such quantity above 0.
+local function quantity(word, units)
+  if word == "none" then return math.huge end
+  local digits, unit = word:match("^([%d.]+)(%a*)$")
+  local number = tonumber(digits)
+  if not number or not units[unit] or number <= 0 then return nil end
+  return number * units[unit]
+end
+
+--- A time: "30", "1.5s", "200ms", "2m", "1h"; "none".
+-- @tparam string word
+-- @treturn ?number seconds
+-- @treturn ?string
+function M.seconds(word)
+  local secs = quantity(word, SECONDS)
+  if secs then return secs end
+  return expected("a time above 0 such as 30, 200ms, 2m or none", word)
+end
+
+--- A size in bytes, of binary units: "65536", "64K", "512M", "2G"; "none".
+-- @tparam string word
+-- @treturn ?number bytes
+-- @treturn ?string
+function M.bytes(word)
+  local bytes = quantity((word:gsub("i?B$", ""):gsub("k$", "K")), BYTES)
+  if bytes and (bytes == math.huge or bytes == math.floor(bytes)) then
+    return bytes < 2 ^ 53 and math.floor(bytes) or bytes
+  end
+  return expected("a size above 0 such as 65536, 64K, 512M, 2G or none", word)
+end
+
+--- A count: "64"; "none".
+-- @tparam string word
+-- @treturn ?number
+-- @treturn ?string
+function M.count(word)
+  local count = quantity(word, { [""] = 1 })
+  if count and (count == math.huge or count == math.floor(count)) then return count end
+  return expected("a whole number above 0, or none", word)
+end
+
+--- An absolute path for one that may be relative to where the command was called.
+-- @tparam string word
+-- @treturn ?string
+-- @treturn ?string
+function M.path(word)
+  if word:sub(1, 1) == "/" then return word end
+  if word == "" then return expected("a path", word) end
+  local path, message = sys.realpath(word)
+  if not path then return nil, message end
+  return path
+end
+
+--- An absolute path of something that need not be there yet.
+-- @tparam string word
+-- @treturn ?string
+-- @treturn ?string
+function M.path_to_be(word)
+  if word:sub(1, 1) == "/" then return word end
+  if word == "" then return expected("a path", word) end
+  local here, message = sys.realpath(".")
+  if not here then return nil, message end
+  return (here == "/" and "" or here) .. "/" .. word
+end
+
+local function carried(name, value)
+  if name == "FsRead" or name == "FsWrite" then return M.path(value) end
+  if name == "Cost" then return tonumber(value) or value end
+  return value
+end
+
+--- An effect: "Network", "FsRead=/data" (a path may be relative), "Cost=5", "Llm=model".
+-- @tparam string word
+-- @treturn string|table|nil as a stage declares it
+-- @treturn ?string
+function M.effect(word)
+  local name, value = word:match("^(%a+)=(.*)$")
+  local effect = word
+  if name then
+    local found, reason = carried(name, value)
+    if found == nil then return nil, reason end
+    effect = { [name] = found }
+  end
+  local ok, reason = effects.parse{ effect }
+  if ok then return effect end
+  return nil, (reason:gsub("^effects%[1%]: ", ""))
+end
+
+--- A variable: "NAME=value", or "NAME" for the value that it has here.
+-- @tparam string word
+-- @treturn ?table `name`, `value` (nil: as it is here)
+-- @treturn ?string
+function M.variable(word)
+  local name, value = word:match("^([^=]+)=(.*)$")
+  if name then return { name = name, value = value } end
+  if word ~= "" and not word:find("=", 1, true) then return { name = word } end
+  return expected("NAME=VALUE or NAME", word)
+end
+
+local LIMIT_VALUES = { bytes = M.bytes, seconds = M.seconds, count = M.count }
+
+-- "memory" does as well as "memory_bytes": a value says its unit itself.
+local function limit_name(word)
+  for _, ending in ipairs{ "", "_bytes", "_secs" } do
+    if process.LIMITS[word .. ending] then return word .. ending end
+  end
+  return nil
+end
+
+--- A limit: "memory_bytes=512M", or "memory=512M".
+-- @tparam string word
+-- @treturn ?table `name`, `value`
+-- @treturn ?string
+function M.limit(word)
+  local given, text = word:match("^([%w_]+)=(.*)$")
+  if not given then return expected("NAME=VALUE such as memory=512M", word) end
+  local name = limit_name(given)
+  if not name then return nil, options.unknown("limit", given, process.LIMITS) end
+  local value, reason = LIMIT_VALUES[process.LIMITS[name]](text)
+  if not value then return nil, reason end
+  return { name = name, value = value }
+end
+
+--- What a policy may open: "network", or a path.
+-- @tparam string word
+-- @treturn ?table `network` or `path`
+-- @treturn ?string
+function M.grant(word)
+  if word == "network" then return { network = true } end
+  local path, reason = M.path(word)
+  if not path then return nil, reason end
+  return { path = path }
+end
+
+--- A bind: "PATH", or "PATH:TARGET" for another place inside.
+-- @tparam string word
+-- @treturn ?table `source`, `target`
+-- @treturn ?string
+function M.bind(word)
+  local from, target = word:match("^(.+):(/[^:]*)$")
+  local source, reason = M.path(from or word)
+  if not source then return nil, reason end
+  return { source = source, target = target or source }
+end
+
+return M

@@ -1,0 +1,100 @@
+-- SPDX-License-Identifier: MIT
+--- `noether warmup`: find interpreters ahead of the first run.
+local errors = require "noether.error"
+local exits = require "noether.cli.exits"
+local flags = require "noether.cli.flags"
+local render = require "noether.cli.render"
+local settings = require "noether.cli.settings"
+local stores = require "noether.store"
+local sys = require "noether.sys"
+local tables = require "noether.tables"
+local values = require "noether.cli.values"
+
+local M = {
+  name = "warmup", summary = "find or build runtimes ahead of the first run",
+  about = "Find the interpreters of languages, or build what they need, ahead of the first run; "
+    .. "of all there are where none is named.",
+  arguments = { {
+    name = "languages", value = "LANG", count = "*",
+    about = "python, javascript, bash, or what policies add",
+  } },
+  options = {
+    flags.json, flags.runtime,
+    { name = "--setup-timeout", value = "TIME", about = "deadline for each (default: 300)",
+      convert = values.seconds },
+    flags.policy_path,
+  },
+  examples = {
+    { "noether warmup", "all languages" },
+    { "noether warmup python --runtime nix", "one, from Nix" },
+  },
+}
+
+local LOOK_SECS = 0.2
+
+local function wait(context, task, names)
+  local started = sys.clock()
+  while true do
+    local found, err = task:wait(LOOK_SECS)
+    if not err or err.kind ~= "pending" then
+      context.console:clear()
+      return found, err
+    end
+    context.console:progress(("warming up %s: %.0f s"):format(
+      table.concat(names, ", "), sys.clock() - started))
+  end
+end
+
+local function show(context, found)
+  local rows = {}
+  for _, name in ipairs(tables.sorted_names(found)) do
+    local runtime = found[name]
+    if not runtime.err then
+      rows[#rows + 1] = { name, runtime.kind, runtime.path, runtime.version }
+    end
+  end
+  context.console:answer(context.given.json and render.json(found) or render.columns(rows))
+end
+
+-- What was asked for by name must be there; of all there are, one will do.
+local function code_of(context, found, asked)
+  local had, failure = false, nil
+  for _, runtime in pairs(found) do
+    had = had or runtime.err == nil
+    failure = failure or runtime.err
+  end
+  if not failure or (had and not asked) then return exits.OK end
+  return context.code_of(failure)
+end
+
+local function check_names(executor, names)
+  for _, name in ipairs(names) do
+    local known, err = executor.policies:language(name)
+    if not known then return nil, err end
+  end
+  return true
+end
+
+--- Do it.
+-- @tparam table context
+-- @treturn ?number exit code; nil and an error
+-- @treturn ?table
+function M.run(context)
+  local executor, err = settings.executor(context, stores.memory())
+  if not executor then return nil, err end
+  local asked = #context.given.languages > 0
+  local names = asked and context.given.languages or executor.policies:languages()
+  local ok, task, found
+  ok, err = check_names(executor, names)
+  if ok then task, err = executor:warmup(names) end
+  if task then found, err = wait(context, task, names) end
+  if not found then return nil, err end
+  show(context, found)
+  for _, name in ipairs(tables.sorted_names(found)) do
+    local failure = found[name].err
+    if errors.is(failure) and failure.hint then context.console:say("hint", failure.hint) end
+  end
+  return code_of(context, found, asked)
+end
+
+return M

@@ -1,0 +1,214 @@
+-- SPDX-License-Identifier: MIT
+local helper = require "spec.helper"
+local command = require "spec.cli.command"
+local json = require "noether.json"
+local noether = require "noether"
+local sys = require "noether.sys"
+
+local STAGES = {
+  ["double.py"] = "def execute(input):\n    print('a log line')\n    return input['n'] * 2\n",
+  ["double.js"] = "function execute(input) { return input.n * 2; }\n",
+  ["double.sh"] = 'execute() { echo "$1" | { read -r line; echo "${#line}"; }; }\n',
+  ["by_first_line"] = "#!/usr/bin/env -S python3.11 -I\ndef execute(input): return 'by env'\n",
+  ["by_path"] = "#!/bin/bash -e\nexecute() { echo '\"by path\"'; }\n",
+  ["own"] = "#!/usr/bin/env -S noether run --language python\ndef execute(input): return 1\n",
+  ["plain"] = "def execute(input): return 1\n",
+  ["raises.py"] = "def execute(input):\n    raise ValueError('no good')\n",
+  ["hangs.sh"] = "execute() { while :; do :; done; }\n",
+  ["sleeps.sh"] = 'execute() { sleep "$1"; }\n',
+  ["greedy.py"] = "def execute(input): return len(bytearray(1 << 30))\n",
+  ["chatty.py"] = "def execute(input): return 'x' * 20_000_000\n",
+  ["env.py"] = "import os\ndef execute(input): return [os.environ.get(n) for n in ('A', 'B')]\n",
+  ["reads.py"] = "def execute(input): return open(input).read()\n",
+  ["writes.py"] = "def execute(input):\n    open('here', 'w').write('x')\n    return None\n",
+  ["starts.py"] = "import subprocess\ndef execute(i): return subprocess.run(['true']).returncode",
+  ["pip.py"] = "# requires: requests\ndef execute(input): return 1\n",
+  ["silent.py"] = "def exekute(input): return 1\n",
+}
+
+describe("noether run", function()
+  local dir
+
+  setup(function() dir = command.directory(STAGES) end)
+
+  local function file(name) return dir .. "/" .. name end
+
+  it("writes the answer to standard output and the log to standard error", function()
+    local out, err = command.succeed{ "run", file "double.py", "--input", '{"n": 21}' }
+    assert.equal("42\n", out)
+    assert.equal("a log line\n", err)
+  end)
+
+  it("takes the language from the extension or the first line", function()
+    assert.equal("42\n", (command.succeed{ "run", file "double.js", "--input", '{"n":21}' }))
+    assert.equal("8\n", (command.succeed{ "run", file "double.sh", "--input", '{"n":21}' }))
+    assert.equal('"by env"\n', (command.succeed{ "run", file "by_first_line" }))
+    assert.equal('"by path"\n', (command.succeed{ "run", file "by_path" }))
+    assert.equal("1\n", (command.succeed{ "run", file "plain", "--language", "Python3" }))
+    assert.equal("1\n", (command.succeed{ "run", file "own", "--language=python" }))
+  end)
+
+  it("takes input from the command line, a file and standard input", function()
+    helper.write(file "in.json", '{"n": 5}\n')
+    local stage = file "double.js"
+    assert.equal("10\n", (command.succeed{ "run", stage, "--input", "@" .. file "in.json" }))
+    assert.equal("14\n", (command.succeed({ "run", stage, "--input", "-" }, { stdin = '{"n":7}' })))
+    assert.equal("-3\n", (command.succeed({ "run", "-", "--language", "js", "--input=-3" }, {
+      stdin = "const execute = (i) => i;",
+    })))
+    assert.equal("null\n", (command.succeed({ "run", "-", "--language", "js" }, {
+      stdin = "const execute = (i) => i;",
+    })))
+  end)
+
+  it("keeps every digit of an answer", function()
+    local out = command.succeed({ "run", "-", "--language", "bash", "--input",
+      "[1, 1.0, 9007199254740993, 1e3]" }, { stdin = 'execute() { printf "%s" "$1"; }' })
+    assert.equal("[1, 1.0, 9007199254740993, 1e3]\n", out)
+  end)
+
+  it("gives answer, log and figures as one JSON object", function()
+    local record = command.json{ "run", file "double.py", "--input", '{"n":2}', "--json" }
+    assert.is_true(record.ok)
+    assert.equal(4, record.output)
+    assert.equal("a log line\n", record.info.logs)
+    assert.equal("host", record.info.runtime.kind)
+    assert.is_true(json.is_array(record.info.warnings))
+
+    local failed = command.run{ "run", file "raises.py", "--json" }
+    assert.equal(1, failed.code)
+    record = assert(json.decode(failed.out))
+    assert.is_false(record.ok)
+    assert.equal("stage_failed", record.error.kind)
+    assert.equal(1, record.info.result.exit_code)
+  end)
+
+  for name, case in pairs{
+    ["a stage that raises"] = { 1, { "raises.py" }, "ValueError: no good (line 2)" },
+    ["a stage without execute"] = { 1, { "silent.py" }, "MissingExecute" },
+    ["a program started without the effect"] = { 1, { "starts.py", "--effect", "Pure" },
+      "[effect_denied]" },
+    ["a deadline"] = { 124, { "hangs.sh", "--timeout", "300ms" }, "deadline of 0.3 s" },
+    ["too much output"] = { 124, { "chatty.py" }, "[output_limit]" },
+    ["a package that is not pinned"] = { 125, { "pip.py" }, "[package_rejected]" },
+    ["input that is no JSON"] = { 2, { "double.py", "--input", '{\n  "n": }' },
+      "--input: invalid JSON: expected a value, not '}' at line 2 column 8" },
+    ["an input file that is not there"] = { 2, { "double.py", "--input", "@/nowhere.json" },
+      "cannot read /nowhere.json" },
+    ["a stage file that is not there"] = { 2, { "nowhere.py" }, "No such file" },
+    ["a directory"] = { 2, { "." }, "Is a directory" },
+    ["no language"] = { 2, { "plain" }, "cannot tell the language", "--language NAME" },
+    ["a language that there is none of"] = { 2, { "plain", "--language", "cobol" },
+      "unknown language 'cobol'" },
+    ["an effect that there is none of"] = { 2, { "plain", "--effect", "Netwrok" },
+      "option '--effect': unknown effect 'Netwrok'" },
+    ["a path in an effect that is not there"] = { 2, { "plain", "--effect", "FsRead=no/where" },
+      "option '--effect': ", "No such file" },
+    ["a time that is none"] = { 2, { "double.py", "--timeout", "soon" },
+      "option '--timeout': expected a time above 0", "got 'soon'" },
+    ["a limit that there is none of"] = { 2, { "double.py", "--limit", "memroy=1G" },
+      "unknown limit 'memroy'" },
+    ["an isolation that there is none of"] = { 2, { "double.py", "--isolation", "jail" },
+      "must be one of 'auto', 'native'" },
+    ["a variable that is not set"] = { 2, { "double.py", "--env", "NOT_SET_HERE" },
+      "NOT_SET_HERE is not set here" },
+    ["a policy directory that is not there"] = { 125, { "double.py", "--policy-path", "/nowhere" },
+      "policy directory /nowhere" },
+    ["two uses of standard input"] = { 2, { "-", "--language", "js", "--input", "-" },
+      "standard input cannot be both" },
+  } do
+    it(("exits with %d for %s"):format(case[1], name), function()
+      local words = { "run", table.unpack(case[2]) }
+      if words[2] ~= "-" then words[2] = file(words[2]) end
+      command.fail(case[1], words, { table.unpack(case, 3) })
+    end)
+  end
+
+  it("exits with 124 where memory runs out", function()
+    local result = command.run{
+      "run", file "greedy.py", "--limit", "memory=64M", "--isolation", "native",
+    }
+    -- Whether the limit or the interpreter's own MemoryError comes first is the kernel's matter.
+    assert.truthy(result.code == 124 or result.code == 1, result.err)
+    assert.truthy(result.err:find("emory"), result.err)
+  end)
+
+  it("exits with 2 where there is neither a file nor a stage of that name", function()
+    command.fail(2, { "run", "nosuch" }, { "no file 'nosuch', and no stage", "[stage_not_found]" })
+  end)
+
+  it("adds variables, by value or from its own environment", function()
+    assert.equal('["1","2"]\n', (command.succeed(
+      { "run", file "env.py", "--env", "A=1", "--env", "B" }, { env = { B = "2" } }):gsub(" ", "")))
+  end)
+
+  it("opens what effects name, relative paths too", function()
+    helper.write(file "data/text", "read\n")
+    local words = { "run", "reads.py", "--input", json.encode(sys.realpath(dir) .. "/data/text"),
+      "--effect", "FsRead=data" }
+    helper.open_to_all(dir)
+    assert.equal('"read\\n"\n', (command.succeed(words, { cwd = dir })))
+  end)
+
+  it("works in a directory of the caller's", function()
+    local work = helper.tmpdir()
+    helper.shell("chmod 777 " .. helper.quote(work))
+    command.succeed{ "run", file "writes.py", "--work-dir", work }
+    assert.same({ "here" }, helper.list(work))
+  end)
+
+  it("takes isolation from the environment, but never 'none'", function()
+    local stage = file "double.js"
+    local words = { "run", stage, "--input", '{"n":1}', "--json" }
+    local record = command.json(words, { env = { NOETHER_ISOLATION = "landlock" } })
+    assert.equal("landlock", record.info.isolation)
+    command.fail(125, words, { "NOETHER_ISOLATION: 'none' must be written where it is used" },
+      { env = { NOETHER_ISOLATION = "none" } })
+    command.fail(125, words, { "NOETHER_ISOLATION: expected one of" },
+      { env = { NOETHER_ISOLATION = "jail" } })
+    words[#words + 1] = "--isolation=none"
+    assert.equal("none", command.json(words).info.isolation)
+    local refused = command.run(words, { env = { NOETHER_REQUIRE_ISOLATION = "1" } })
+    assert.equal(125, refused.code)
+  end)
+
+  it("says at the level of warnings what the library has to say", function()
+    local words = { "run", file "double.js", "--input", '{"n":1}' }
+    local loud = command.run(words, { env = { NOETHER_LOG_LEVEL = "loud" } })
+    assert.truthy(loud.err:find("warning: NOETHER_LOG_LEVEL", 1, true), loud.err)
+    assert.equal("", command.run(words).err)
+  end)
+
+  it("runs where there is no HOME, and leaves nothing there", function()
+    local tmp = helper.tmpdir()
+    local result = command.run({ "run", file "double.js", "--input", '{"n":4}' }, {
+      clear_env = true, env = { PATH = os.getenv "PATH", TMPDIR = tmp },
+    })
+    assert.equal("8\n", result.out, result.err)
+    assert.truthy(result.err:find("noether: warning: ", 1, true), result.err)
+    assert.same({}, helper.list(tmp))
+  end)
+
+  it("runs a stage of the store by name and by id", function()
+    local store = helper.tmpdir() .. "/a/store"
+    local id = command.succeed{ "store", "put", file "double.js", "--name", "double",
+      "--store", store }:match("%x+")
+    for _, name in ipairs{ "double", id } do
+      assert.equal("6\n", (command.succeed{ "run", name, "--store", store, "--input", '{"n":3}' }))
+    end
+    command.fail(2, { "run", "double", "--store", store, "--effect", "Network" },
+      { "option '--effect': the stored stage 'double' has its own" })
+  end)
+
+  it("is ended by Ctrl-C with 130, and so is what it runs", function()
+    local secs = ("%d.%d"):format(1000 + sys.getpid(), math.floor(sys.clock() * 1000))
+    local words = { command.path, "run", file "sleeps.sh", "--input", secs }
+    local proc <close> = assert(noether.spawn(words, { isolation = "none", timeout_secs = 60 }))
+    assert.truthy(helper.poll(function() return command.running{ "sleep", secs } end, 20))
+    assert(proc:kill("INT"))
+    local result = assert(proc:wait(20))
+    assert.equal(130, result.exit_code)
+    assert.equal("", result.stderr)
+    assert.truthy(helper.poll(function() return not command.running{ "sleep", secs } end, 5))
+  end)
+end)
