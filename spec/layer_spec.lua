@@ -137,6 +137,18 @@ for name, over in pairs(layers.OVER) do
       assert.equal("closed", err.kind)
     end)
 
+    it("wakes a set when the one below is closed", function()
+      local plain <close> = bash("sleep 30; echo 1")
+      local ex <close> = over(plain)
+      local task <close> = assert(ex:start("stage"))
+      local set <close> = noether.set()
+      assert(set:add(task))
+      assert.equal("pending", select(2, set:next(0)).kind)
+      plain:close()
+      assert.equal(task, set:next(10))
+      assert.equal("closed", select(2, task:wait(0)).kind)
+    end)
+
     it("ends a run that is cancelled, at once", function()
       local plain <close> = bash("sleep 30; echo 1")
       local ex <close> = over(plain)

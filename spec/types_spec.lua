@@ -85,6 +85,7 @@ describe("the types", function()
     end
     assert.same(names(loaded), names(meta.functions.noether))
     assert.same(names(noether.store), names(meta.functions["noether.store"]))
+    assert.same(names(noether.trace), names(meta.functions["noether.trace"]))
     assert.same({ "null", "version" }, names(meta.fields.noether))
   end)
 

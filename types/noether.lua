@@ -210,6 +210,7 @@ function Error:to_table() end
 
 ---@class noether.MapOptions: noether.CallOptions
 ---@field jobs? integer how many at once (the processors)
+---@field trace? string an HTML page to write
 
 ---@class noether.PlanOptions: noether.CallOptions
 ---@field resolve? boolean false: touch no disk
@@ -550,6 +551,20 @@ function noether.is_error(value) end
 ---@param err any
 ---@return any output
 function noether.check(output, err, ...) end
+
+noether.trace = {}
+
+---@param records noether.Record[]
+---@param opts? { title?: string }
+---@return string html
+function noether.trace.page(records, opts) end
+
+---@param path string
+---@param records noether.Record[]
+---@param opts? { title?: string }
+---@return boolean?
+---@return noether.Error? err
+function noether.trace.write(path, records, opts) end
 
 noether.store = {}
 

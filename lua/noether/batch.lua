@@ -169,7 +169,7 @@ end
 
 --- The next record, in the order in which they come.
 -- @treturn ?number the input's position; nil after the last
--- @treturn ?table `{ output, err, info }`; after the last an error, if the trace could not be written
+-- @treturn ?table `{ output, err, info }`; after the last an error if the trace was not written
 -- @raise after the last record, what was raised first
 function Batch:next()
   if self.closed then return nil end

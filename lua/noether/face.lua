@@ -111,8 +111,8 @@ end
 --   was not started is not; those records have an error of kind `cancelled`
 -- * `trace`: the path of an HTML page to write: what was done when, and how near to its limits
 -- @treturn ?table a list of `{ output, err, info }` in the order of the inputs; nil and an error
--- (`input_invalid`: the stage itself is no stage, or the trace cannot be written; `spawn_failed`: no
--- descriptor is left)
+-- (`input_invalid`: the stage itself is no stage, or the trace cannot be written; `spawn_failed`:
+-- no descriptor is left)
 -- @treturn ?table an error beside the list, if only the end of the trace could not be written
 -- @raise on a wrong option. What a callback raised first, once the others are through, or at once
 -- with on_error = "stop"

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --- Runs, seen: one self-contained HTML page with what was done when, how near each run came to its
 -- limits, and what went wrong.
--- The page needs nothing but itself: no network, no fonts, no files. What runs have said is in it as
--- JSON, in which no byte can end the script that holds it, and is shown as text, never as markup;
--- a policy in the page forbids every script but its own.
+-- The page needs nothing but itself: no network, no fonts, no files. What runs have said is in it
+-- as JSON, in which no byte can end the script that holds it, and is shown as text, never as
+-- markup; a policy in the page forbids every script but its own.
 local errors = require "noether.error"
 local json = require "noether.json"
 local options = require "noether.options"
@@ -48,12 +48,16 @@ local function log_lines(logs)
   return lines
 end
 
+local function text_or_nil(value)
+  return type(value) == "string" and errors.clean(value, MAX_LINE_BYTES) or nil
+end
+
 local function error_of(err)
   if err == nil then return nil end
   if not errors.is(err) then return { kind = "error", message = errors.clean(tostring(err)) } end
   return {
-    kind = err.kind, message = err.message, hint = err.hint, errno = err.errno, effect = err.effect,
-    fault = errors.fault(err.kind),
+    kind = err.kind, message = err.message, hint = err.hint, errno = text_or_nil(err.errno),
+    effect = text_or_nil(err.effect), fault = errors.fault(err.kind),
   }
 end
 
@@ -86,7 +90,7 @@ local function attempts_of(info)
   local attempts = json.array{}
   for index, attempt in ipairs(info.attempts) do
     attempts[index] = {
-      kind = attempt.kind, message = attempt.message, us = microseconds(attempt.duration_secs),
+      kind = text_or_nil(attempt.kind), message = text_or_nil(attempt.message), us = microseconds(attempt.duration_secs),
       wait_us = microseconds(attempt.wait_secs),
     }
   end
@@ -99,10 +103,6 @@ local function cleaned(list)
     copy[index] = errors.clean(tostring(item))
   end
   return copy
-end
-
-local function text_or_nil(value)
-  return type(value) == "string" and errors.clean(value, MAX_LINE_BYTES) or nil
 end
 
 -- What the page is told of one run: small, and plain.

@@ -89,12 +89,14 @@ M.style = [==[
 [hidden] { display: none !important; }
 body {
   margin: 0; padding: 28px 32px 48px; background: var(--page); color: var(--text);
-  font: 14px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
+  font: 14px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans",
+    sans-serif;
   font-variant-numeric: tabular-nums;
 }
 header, main { max-width: 1400px; margin: 0 auto; }
 .brand { color: var(--muted); font-size: 12px; letter-spacing: .08em; text-transform: uppercase; }
-h1 { margin: 2px 0 0; font-size: 26px; line-height: 1.25; font-weight: 650; overflow-wrap: anywhere; }
+h1 { margin: 2px 0 0; font-size: 26px; line-height: 1.25; font-weight: 650;
+  overflow-wrap: anywhere; }
 h2 { margin: 0; font-size: 14px; font-weight: 650; }
 h3 { margin: 18px 0 6px; font-size: 11px; font-weight: 650; letter-spacing: .06em;
   text-transform: uppercase; color: var(--muted); }
@@ -107,12 +109,14 @@ p { margin: 4px 0; }
   grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
 .tile, .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .tile { padding: 12px 16px; }
-.tile b { display: block; font-size: 22px; line-height: 1.3; font-weight: 650; white-space: nowrap; }
+.tile b { display: block; font-size: 22px; line-height: 1.3; font-weight: 650;
+  white-space: nowrap; }
 .tile span { color: var(--muted); font-size: 12px; }
 .card { padding: 16px 18px; margin-bottom: 16px; }
 .bar { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 18px; margin-bottom: 12px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: 12px; color: var(--muted); }
-.legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 5px; }
+.legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px;
+  margin-right: 5px; }
 .tools { margin-left: auto; display: flex; gap: 6px; }
 button { font: inherit; font-size: 12px; color: var(--text); background: var(--card);
   border: 1px solid var(--line); border-radius: 6px; padding: 3px 10px; cursor: pointer; }
@@ -494,8 +498,8 @@ M.script = [==[
     byId("zoom-in").addEventListener("click", () => zoom(.6));
     byId("zoom-out").addEventListener("click", () => zoom(1.6));
     byId("zoom-all").addEventListener("click", () => show(0, end));
-    byId("timeline-hint").textContent =
-      "Drag to zoom into a part, double-click to see all. Ctrl and wheel zoom, shift and wheel move.";
+    byId("timeline-hint").textContent = "Drag to zoom into a part, double-click to see all. "
+      + "Ctrl and wheel zoom, shift and wheel move.";
   }
 
   // ------------------------------------------------------------------------------------- table
@@ -643,7 +647,8 @@ M.script = [==[
       }
     };
     if (run.ran) {
-      fact("ended by", run.signal || (run.reason === "exit" ? "exit " + run.exit_code : run.reason));
+      const exit = run.reason === "exit" ? "exit " + run.exit_code : run.reason;
+      fact("ended by", run.signal || exit);
     }
     fact("runtime", [run.language, run.version].filter(Boolean).join(" "));
     fact("reference", run.reference);
@@ -689,8 +694,8 @@ M.script = [==[
     drawTimeline();
   }
   function chooseBeside(step) {
-    const place = list.shown.indexOf(chosen) + step;
-    const run = list.shown[Math.min(Math.max(place, 0), Math.min(list.shown.length, list.most) - 1)];
+    const place = Math.max(list.shown.indexOf(chosen) + step, 0);
+    const run = list.shown[Math.min(place, Math.min(list.shown.length, list.most) - 1)];
     if (!run) return;
     choose(run);
     if (run.row) run.row.scrollIntoView({ block: "nearest" });
