@@ -42,6 +42,14 @@ describe("noether", function()
       end)
   end)
 
+  it("explains a verb by 'help', too", function()
+    assert.equal(command.succeed{ "store", "put", "--help" },
+      (command.succeed{ "help", "store", "put" }))
+    assert.equal(command.succeed{ "--help" }, (command.succeed{ "help" }))
+    command.fail(2, { "help", "rnu" }, { "did you mean 'run'?" })
+    command.fail(2, { "stroe", "--help" }, { "did you mean 'store'?" })
+  end)
+
   for _, case in ipairs{
     { {}, "a verb is missing: completion, doctor, plan" },
     { { "rnu" }, "unknown verb 'rnu' (did you mean 'run'?)" },

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --- `noether run`: a stage's answer on standard output, its log on standard error.
+local errors = require "noether.error"
 local flags = require "noether.cli.flags"
 local json = require "noether.json"
 local render = require "noether.cli.render"
@@ -33,7 +34,7 @@ for _, option in ipairs(flags.STAGE) do
 end
 
 local function write_json(context, answer, err, info)
-  local record = { ok = err == nil, info = info }
+  local record = { ok = err == nil, info = info and tables.merged(info) }
   if err then
     record.error = err:to_table()
     record.error.result = nil -- it is in info
@@ -41,6 +42,7 @@ local function write_json(context, answer, err, info)
     record.output = json.decode(answer)
   end
   context.console:answer(render.line(record) .. "\n")
+  return err and context.code_of(err) or 0
 end
 
 -- What the library says of one run ends up in its info, and not in the log.
@@ -57,11 +59,7 @@ local function call_options(context)
   }
 end
 
---- Do it.
--- @tparam table context
--- @treturn ?number exit code; nil and an error
--- @treturn ?table
-function M.run(context)
+local function execute(context)
   local text, err = stages.input(context)
   if not text then return nil, err end
   local executor, reference = stages.open(context)
@@ -70,11 +68,19 @@ function M.run(context)
   answer, err, info = executor:execute_json(reference, text, call_options(context))
   -- Whatever becomes of the answer, nothing is left behind.
   executor:close()
+  return answer, err, info
+end
+
+--- Do it.
+-- @tparam table context
+-- @treturn ?number exit code; nil and an error
+-- @treturn ?table
+function M.run(context)
+  local answer, err, info = execute(context)
   tell_warnings(context, info)
-  if context.given.json then
-    write_json(context, answer, err, tables.merged(info))
-    return err and context.code_of(err) or 0
-  elseif err then
+  if context.given.json and (answer or errors.is(err)) then
+    return write_json(context, answer, err, info)
+  elseif not answer then
     return nil, err
   end
   context.console:answer(answer .. "\n")
