@@ -9,13 +9,14 @@ local errors = require "noether.error"
 local options = require "noether.options"
 local sets = require "noether.set"
 local sys = require "noether.sys"
+local trace = require "noether.trace"
 
 local M = {}
 
 --- The options of `map`; those of a call come beside them.
 M.MAP_OPTIONS = {
   jobs = "count", on_error = { "continue", "stop" }, on_record = "function",
-  on_progress = "function",
+  on_progress = "function", trace = "path",
 }
 
 local Batch = {}
@@ -64,16 +65,24 @@ end
 -- @tparam function begin takes an input, returns a task, or nil and an error
 -- @tparam table|function inputs a list, or a function that gives the next or nil
 -- @tparam table opts of @{check}
--- @treturn ?table the batch; or nil and an error (`spawn_failed`: no descriptor is left)
+-- @tparam string title of the trace, if there is one
+-- @treturn ?table the batch; or nil and an error (`spawn_failed`: no descriptor is left;
+-- `input_invalid`: the trace cannot be written)
 -- @treturn ?table
-function M.new(begin, inputs, opts)
-  local set, err = sets.new()
+function M.new(begin, inputs, opts, title)
+  local writer, set, err
+  if opts.trace then
+    writer, err = trace.open(opts.trace, title)
+    if not writer then return nil, err end
+  end
+  set, err = sets.new()
   if not set then return nil, err end
   local pull, total = source(inputs)
   return setmetatable({
     begin = begin, pull = pull, total = total, set = set, indices = {}, early = {},
     jobs = opts.jobs or sys.cpu_count(), stops = opts.on_error == "stop",
     on_record = opts.on_record, on_progress = opts.on_progress, started = 0, done = 0,
+    trace = writer,
   }, metatable)
 end
 
@@ -160,7 +169,7 @@ end
 
 --- The next record, in the order in which they come.
 -- @treturn ?number the input's position; nil after the last
--- @treturn ?table `{ output, err, info }`
+-- @treturn ?table `{ output, err, info }`; after the last an error, if the trace could not be written
 -- @raise after the last record, what was raised first
 function Batch:next()
   if self.closed then return nil end
@@ -168,9 +177,10 @@ function Batch:next()
   if not index then
     self:close()
     if self.raised then error(self.raised[1], 0) end
-    return nil
+    return nil, self.trace_err
   end
   self.done = self.done + 1
+  if self.trace then self.trace:add(index, record) end
   if record.err and self.stops and not self.stopped then cancel_rest(self) end
   fill(self) -- it runs while the caller looks at this one
   tell(self, self.on_record, index, record)
@@ -178,7 +188,7 @@ function Batch:next()
   return index, record
 end
 
---- Give the batch up: what runs is killed.
+--- Give the batch up: what runs is killed. The trace, if there is one, is written.
 -- @treturn boolean true, however often it is called
 function Batch:close()
   if self.closed then return true end
@@ -187,6 +197,7 @@ function Batch:close()
     task:close()
   end
   self.indices = {}
+  if self.trace then self.trace_err = select(2, self.trace:close()) end
   return self.set:close()
 end
 

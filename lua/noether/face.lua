@@ -7,6 +7,7 @@
 local batches = require "noether.batch"
 local options = require "noether.options"
 local source = require "noether.source"
+local trace = require "noether.trace"
 
 local M = {}
 
@@ -94,7 +95,7 @@ end
 local function new_batch(self, reference, call, inputs, own)
   return batches.new(function(input)
     return self:begin(reference, input, call, "value")
-  end, inputs, own)
+  end, inputs, own, trace.title_of(reference))
 end
 
 --- Run a stage over many inputs, several at once.
@@ -108,9 +109,11 @@ end
 -- * `on_progress(done, total)`: called after each; total is nil while it is not known
 -- * `on_error`: "continue" (default), or "stop" at the first error: what runs is cancelled, and what
 --   was not started is not; those records have an error of kind `cancelled`
+-- * `trace`: the path of an HTML page to write: what was done when, and how near to its limits
 -- @treturn ?table a list of `{ output, err, info }` in the order of the inputs; nil and an error
--- (`input_invalid`: the stage itself is no stage; `spawn_failed`: no descriptor is left)
--- @treturn ?table
+-- (`input_invalid`: the stage itself is no stage, or the trace cannot be written; `spawn_failed`: no
+-- descriptor is left)
+-- @treturn ?table an error beside the list, if only the end of the trace could not be written
 -- @raise on a wrong option. What a callback raised first, once the others are through, or at once
 -- with on_error = "stop"
 function Face:map(id, inputs, opts)
@@ -129,7 +132,7 @@ function Face:map(id, inputs, opts)
     end
   end)
   batch:close()
-  if ok then return records end
+  if ok then return records, batch.trace_err end
   return error(message, 0)
 end
 

@@ -21,6 +21,7 @@ local retry = require "noether.retry"
 local sets = require "noether.set"
 local stores = require "noether.store"
 local sys = require "noether.sys"
+local trace = require "noether.trace"
 
 local M = {}
 
@@ -50,6 +51,9 @@ M.budget = budget.new
 
 --- Make an executor that keeps the answers of pure stages: see `caching.new`.
 M.cache = caching.new
+
+--- Runs as a page to look at: `page(records)` and `write(path, records)`.
+M.trace = { page = trace.page, write = trace.write }
 
 --- Run a program and wait for its result: see `process.run`.
 M.run = process.run

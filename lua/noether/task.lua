@@ -28,6 +28,14 @@ local metatable = { __name = "noether.task", __index = Task }
 
 local CLOSED = "the task is closed"
 
+-- A part is in no set: what changes it is news for those who wait for the whole.
+local function touch(self)
+  while self.parent do
+    self = self.parent
+  end
+  sets.touch(self)
+end
+
 local function failure(kind, message, hint)
   return errors.new{ kind = kind, message = message, hint = hint }
 end
@@ -160,8 +168,10 @@ end
 --- For the work: do nothing for a while. A task that is cancelled does not sleep.
 -- @tparam number secs
 function Task:sleep(secs)
+  local state, span = self.current, self.span
   self:enter("wait")
   if not self.is_cancelled then coroutine.yield(process.timer(secs)) end
+  self:enter(state, span)
 end
 
 --- For the work: have something closed when the task is over, or given up in the middle.
@@ -205,7 +215,7 @@ local function keep_raised(self, message)
   if self.waiting then self.waiting:close() end
   finish(self)
   self.raised = { message }
-  sets.touch(self)
+  touch(self)
 end
 
 -- A process calls the listeners of its output: what they raise is as what the work raises. One may
@@ -231,7 +241,7 @@ local function resume(self)
   else
     self.waiting = first
   end
-  sets.touch(self)
+  touch(self)
   return not self.thread
 end
 
@@ -292,7 +302,7 @@ function Task:cancel()
   if not self.closed and self.thread then
     self.is_cancelled = true
     if self.waiting then self.waiting:cancel() end
-    sets.touch(self)
+    touch(self)
   end
   return true
 end
@@ -303,6 +313,7 @@ function Task:close()
   if self.closed then return true end
   self.closed = true
   sets.release(self)
+  if self.parent then touch(self) end
   if self.waiting then self.waiting:close() end
   if self.poller then self.poller:close() end
   release(self)

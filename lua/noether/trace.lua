@@ -1,0 +1,248 @@
+-- SPDX-License-Identifier: MIT
+--- Runs, seen: one self-contained HTML page with what was done when, how near each run came to its
+-- limits, and what went wrong.
+-- The page needs nothing but itself: no network, no fonts, no files. What runs have said is in it as
+-- JSON, in which no byte can end the script that holds it, and is shown as text, never as markup;
+-- a policy in the page forbids every script but its own.
+local errors = require "noether.error"
+local json = require "noether.json"
+local options = require "noether.options"
+local sys = require "noether.sys"
+local template = require "noether.trace.template"
+
+local M = {}
+
+--- The options of @{page} and @{write}.
+M.OPTIONS = { title = "text" }
+
+local MAX_RUNS = 10000
+local MAX_OUTPUT_BYTES = 400
+local MAX_LINE_BYTES = 400
+local MAX_LOG_LINES = 20
+local FILE_MODE = 420 -- 0644
+
+local function microseconds(secs)
+  return type(secs) == "number" and math.floor(secs * 1e6 + 0.5) or nil
+end
+
+local function spans_of(info)
+  local spans = json.array{}
+  for index, span in ipairs(info.spans or {}) do
+    spans[index] = json.array{
+      errors.clean(span.name, 40), microseconds(span.start_secs), microseconds(span.duration_secs),
+    }
+  end
+  return spans
+end
+
+-- The last lines, each fit to be shown.
+local function log_lines(logs)
+  local lines = json.array{}
+  for line in (logs or ""):gmatch("[^\n]+") do
+    lines[#lines + 1] = line
+    if #lines > MAX_LOG_LINES then table.remove(lines, 1) end
+  end
+  for index, line in ipairs(lines) do
+    lines[index] = errors.clean(line, MAX_LINE_BYTES)
+  end
+  return lines
+end
+
+local function error_of(err)
+  if err == nil then return nil end
+  if not errors.is(err) then return { kind = "error", message = errors.clean(tostring(err)) } end
+  return {
+    kind = err.kind, message = err.message, hint = err.hint, errno = err.errno, effect = err.effect,
+    fault = errors.fault(err.kind),
+  }
+end
+
+-- One field a limit of the page's meters: what was used, and the limit.
+local function meters_of(result, limits)
+  local cpu = (result.cpu_user_secs or 0) + (result.cpu_system_secs or 0)
+  local meters = json.array{}
+  for _, meter in ipairs{
+    { "time", microseconds(result.duration_secs), microseconds(limits.timeout_secs), "us" },
+    { "processor", microseconds(cpu), microseconds(limits.cpu_secs), "us" },
+    { "memory", result.max_rss_bytes, limits.memory_bytes, "bytes" },
+    { "output", result.stdout_bytes, limits.max_output_bytes, "bytes" },
+    { "log", result.stderr_bytes, limits.max_stderr_bytes, "bytes" },
+  } do
+    if meter[2] then
+      meters[#meters + 1] = { name = meter[1], used = meter[2], limit = meter[3], unit = meter[4] }
+    end
+  end
+  return meters
+end
+
+local function output_of(record)
+  if record.err ~= nil then return nil end
+  local text = json.encode(record.output, "output")
+  return text and errors.clean(text, MAX_OUTPUT_BYTES)
+end
+
+local function attempts_of(info)
+  if not info.attempts then return nil end
+  local attempts = json.array{}
+  for index, attempt in ipairs(info.attempts) do
+    attempts[index] = {
+      kind = attempt.kind, message = attempt.message, us = microseconds(attempt.duration_secs),
+      wait_us = microseconds(attempt.wait_secs),
+    }
+  end
+  return attempts
+end
+
+local function cleaned(list)
+  local copy = json.array{}
+  for index, item in ipairs(list or {}) do
+    copy[index] = errors.clean(tostring(item))
+  end
+  return copy
+end
+
+local function text_or_nil(value)
+  return type(value) == "string" and errors.clean(value, MAX_LINE_BYTES) or nil
+end
+
+-- What the page is told of one run: small, and plain.
+local function run_of(index, record)
+  local info = record.info or {}
+  local runtime, provenance, result = info.runtime or {}, info.provenance or {}, info.result
+  return {
+    index = index, started = microseconds(info.started_secs),
+    us = microseconds(info.duration_secs), spans = spans_of(info), error = error_of(record.err),
+    cached = info.cached == true, output = output_of(record), logs = log_lines(info.logs),
+    meters = meters_of(result or {}, info.limits or {}), attempts = attempts_of(info),
+    warnings = cleaned(info.warnings), isolation = text_or_nil(info.isolation),
+    enforced = cleaned(info.enforced), ran = result ~= nil,
+    reason = result and text_or_nil(result.reason), exit_code = result and result.exit_code,
+    signal = result and text_or_nil(result.signal), language = text_or_nil(runtime.language),
+    version = text_or_nil(runtime.version), reference = text_or_nil(runtime.reference),
+    stage = text_or_nil(provenance.stage),
+  }
+end
+
+local Writer = {}
+local metatable = { __name = "noether.trace", __index = Writer }
+
+local function new(title)
+  return setmetatable({ title = title, runs = json.array{}, left_out = 0 }, metatable)
+end
+
+--- Note one run.
+-- @tparam number index its place among the inputs
+-- @tparam table record `{ output, err, info }`
+function Writer:add(index, record)
+  if #self.runs >= MAX_RUNS then
+    self.left_out = self.left_out + 1
+  else
+    self.runs[#self.runs + 1] = run_of(index, record)
+  end
+end
+
+-- Nothing in the text can end a script element, begin a comment, or be taken for markup.
+local function embed(text)
+  return (text:gsub("[<>&\127]", function(character)
+    return ("\\u%04x"):format(character:byte())
+  end):gsub("\226\128([\168\169])", { ["\168"] = "\\u2028", ["\169"] = "\\u2029" }))
+end
+
+local ENTITIES = { ["<"] = "&lt;", [">"] = "&gt;", ["&"] = "&amp;", ['"'] = "&quot;" }
+
+local function by_index(a, b)
+  return a.index < b.index
+end
+
+--- The page of what was noted so far.
+-- @treturn string HTML
+function Writer:page()
+  table.sort(self.runs, by_index)
+  local title = errors.clean(self.title or "noether", 200)
+  local data = embed(assert(json.encode{
+    title = title, version = sys.version, created = os.date("!%Y-%m-%d %H:%M:%S UTC"),
+    runs = self.runs, left_out = self.left_out,
+  }))
+  local parts = {
+    title = title:gsub('[<>&"]', ENTITIES), data = data, style = template.style,
+    script = template.script,
+    -- The page's own scripts bear a word that nothing within the data can know.
+    nonce = sys.sha256(data):sub(1, 32),
+  }
+  return (template.page:gsub("{{(%l+)}}", parts))
+end
+
+local function write(self)
+  local ok, message, errno = sys.write_file(self.path, self:page(), FILE_MODE)
+  if ok then return true end
+  return nil, errors.new{
+    kind = "input_invalid", message = "trace: " .. message, errno = errno,
+    hint = "name a file in a directory that is there and can be written to",
+  }
+end
+
+--- Write the page of what was noted.
+-- @treturn ?boolean true; or nil and an error (`input_invalid`)
+-- @treturn ?table
+function Writer:close()
+  return write(self)
+end
+
+--- What a page is called whose runs are of one stage.
+-- @tparam string|table reference id, name or a stage
+-- @treturn string
+function M.title_of(reference)
+  if type(reference) == "string" then return reference end
+  return reference.name or reference.id or "noether"
+end
+
+--- Begin a trace: the page is written at once, without runs, so that a path that will not do is
+-- known before anything runs; and again by `close`.
+-- @tparam string path
+-- @tparam[opt] string title
+-- @treturn ?table with `add(index, record)` and `close()`; or nil and an error (`input_invalid`)
+-- @treturn ?table
+function M.open(path, title)
+  local self = new(title)
+  self.path = path
+  local ok, err = write(self)
+  if not ok then return nil, err end
+  return self
+end
+
+local function gather(fname, records, opts)
+  options.argument(fname, "records", records, "table", 4)
+  local given = options.check(fname, opts, M.OPTIONS, 4)
+  local self = new(given.title)
+  for index, record in ipairs(records) do
+    options.argument(fname, ("records[%d]"):format(index), record, "table", 4)
+    self:add(index, record)
+  end
+  return self
+end
+
+--- Runs as a page.
+-- @tparam table records a list of `{ output, err, info }`, as `map` gives it; at most 10,000 are
+-- shown
+-- @tparam[opt] table opts `title`: what was run
+-- @treturn string HTML, with no need of anything beside it
+-- @raise on a wrong option
+function M.page(records, opts)
+  return gather("trace.page", records, opts):page()
+end
+
+--- Write runs as a page: all of it, under its name, or nothing.
+-- @tparam string path of the file; one that is there is replaced
+-- @tparam table records as of @{page}
+-- @tparam[opt] table opts as of @{page}
+-- @treturn ?boolean true; or nil and an error (`input_invalid`)
+-- @treturn ?table
+-- @raise on a wrong option
+function M.write(path, records, opts)
+  options.argument("trace.write", "path", path, "path")
+  local self = gather("trace.write", records, opts)
+  self.path = path
+  return write(self)
+end
+
+return M
