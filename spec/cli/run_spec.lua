@@ -88,6 +88,18 @@ describe("noether run", function()
     assert.equal("", failed.err)
   end)
 
+  it("writes a page that shows the run, whatever comes of it", function()
+    local page = helper.tmpdir() .. "/run.html"
+    command.succeed{ "run", file "double.py", "--input", '{"n":2}', "--trace", page }
+    local text = helper.read(page)
+    assert.truthy(text:find("^<!DOCTYPE html>") and text:find("double.py", 1, true))
+    assert.truthy(text:find("a log line", 1, true))
+    command.run({ "run", "raises.py", "--trace", "run.html" }, { cwd = dir })
+    assert.truthy(helper.read(file "run.html"):find("ValueError: no good", 1, true))
+    command.fail(2, { "run", file "double.js", "--trace", "/nowhere/run.html" },
+      { "trace: ", "No such file" })
+  end)
+
   for name, case in pairs{
     ["a stage that raises"] = { 1, { "raises.py" }, "ValueError: no good (line 2)" },
     ["a stage without execute"] = { 1, { "silent.py" }, "MissingExecute" },
