@@ -127,6 +127,12 @@ describe("the standard output of noether", function()
     end
   end)
 
+  it("is nothing else, if it was closed, and neither are the others", function()
+    local output = shell("$n sandbox --isolation none -- sh -c 'readlink /proc/$$/fd/0 "
+      .. "/proc/$$/fd/1 >&2; true' <&- >&-")
+    assert.equal("/dev/null\n/dev/null\n", output)
+  end)
+
   it("never gets what belongs into a file", function()
     local store = helper.tmpdir() .. "/store"
     local output, code = shell(("printf 'execute() { :; }' >%s.sh; $n store put %s.sh --store %s "
