@@ -81,6 +81,23 @@ describe("noether run", function()
     assert.is_false(record.ok)
     assert.equal("stage_failed", record.error.kind)
     assert.equal(1, record.info.result.exit_code)
+
+    failed = command.run{ "run", "nosuch", "--json" }
+    assert.equal(2, failed.code)
+    assert.equal("stage_not_found", assert(json.decode(failed.out)).error.kind)
+    assert.equal("", failed.err)
+  end)
+
+  it("writes a page that shows the run, whatever comes of it", function()
+    local page = helper.tmpdir() .. "/run.html"
+    command.succeed{ "run", file "double.py", "--input", '{"n":2}', "--trace", page }
+    local text = helper.read(page)
+    assert.truthy(text:find("^<!DOCTYPE html>") and text:find("double.py", 1, true))
+    assert.truthy(text:find("a log line", 1, true))
+    command.run({ "run", "raises.py", "--trace", "run.html" }, { cwd = dir })
+    assert.truthy(helper.read(file "run.html"):find("ValueError: no good", 1, true))
+    command.fail(2, { "run", file "double.js", "--trace", "/nowhere/run.html" },
+      { "trace: ", "No such file" })
   end)
 
   for name, case in pairs{
@@ -159,13 +176,14 @@ describe("noether run", function()
 
   it("takes isolation from the environment, but never 'none'", function()
     local stage = file "double.js"
-    local words = { "run", stage, "--input", '{"n":1}', "--json" }
-    local record = command.json(words, { env = { NOETHER_ISOLATION = "landlock" } })
-    assert.equal("landlock", record.info.isolation)
+    local words = { "run", stage, "--input", '{"n":1}' }
     command.fail(125, words, { "NOETHER_ISOLATION: 'none' must be written where it is used" },
       { env = { NOETHER_ISOLATION = "none" } })
     command.fail(125, words, { "NOETHER_ISOLATION: expected one of" },
       { env = { NOETHER_ISOLATION = "jail" } })
+    words[#words + 1] = "--json"
+    local record = command.json(words, { env = { NOETHER_ISOLATION = "landlock" } })
+    assert.equal("landlock", record.info.isolation)
     words[#words + 1] = "--isolation=none"
     assert.equal("none", command.json(words).info.isolation)
     local refused = command.run(words, { env = { NOETHER_REQUIRE_ISOLATION = "1" } })

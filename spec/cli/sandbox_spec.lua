@@ -40,6 +40,18 @@ describe("noether sandbox", function()
     end)
   end
 
+  for _, backend in ipairs{ "native", "bwrap", "landlock" } do
+    it(("keeps the command from typing into the caller's terminal (%s)"):format(backend), function()
+      local code = "import fcntl, termios; print(open(0).isatty()); "
+        .. "fcntl.ioctl(1, termios.TIOCSTI, b'x')"
+      local output = helper.shell("script -qec " .. helper.quote(("%s sandbox --isolation %s -- "
+        .. "/usr/bin/python3 -c %s"):format(command.path, backend, helper.quote(code)))
+        .. " /dev/null")
+      assert.truthy(output:find("True", 1, true), output)
+      assert.truthy(output:find("Operation not permitted", 1, true), output)
+    end)
+  end
+
   it("takes options of the command as the command's", function()
     assert.equal("--help -x\n", (command.succeed{ "sandbox", "--", "echo", "--help", "-x" }))
     command.fail(125, { "sandbox", "ls", "-l" }, { "put -- before the command" })

@@ -42,6 +42,14 @@ describe("noether", function()
       end)
   end)
 
+  it("explains a verb by 'help', too", function()
+    assert.equal(command.succeed{ "store", "put", "--help" },
+      (command.succeed{ "help", "store", "put" }))
+    assert.equal(command.succeed{ "--help" }, (command.succeed{ "help" }))
+    command.fail(2, { "help", "rnu" }, { "did you mean 'run'?" })
+    command.fail(2, { "stroe", "--help" }, { "did you mean 'store'?" })
+  end)
+
   for _, case in ipairs{
     { {}, "a verb is missing: completion, doctor, plan" },
     { { "rnu" }, "unknown verb 'rnu' (did you mean 'run'?)" },
@@ -117,6 +125,12 @@ describe("the standard output of noether", function()
       assert.truthy(output:find("^noether: error: cannot write the answer: "), output)
       assert.falsy(output:find("traceback", 1, true))
     end
+  end)
+
+  it("is nothing else, if it was closed, and neither are the others", function()
+    local output = shell("$n sandbox --isolation none -- sh -c 'readlink /proc/$$/fd/0 "
+      .. "/proc/$$/fd/1 >&2; true' <&- >&-")
+    assert.equal("/dev/null\n/dev/null\n", output)
   end)
 
   it("never gets what belongs into a file", function()

@@ -20,6 +20,7 @@ local RIGHT = {
   limit = { ["memory=1M"] = { name = "memory_bytes", value = 2 ^ 20 },
     ["cpu_secs=2"] = { name = "cpu_secs", value = 2 },
     ["processes=3"] = { name = "processes", value = 3 } },
+  flake = { nixpkgs = "nixpkgs", ["github:NixOS/nixpkgs/abc"] = "github:NixOS/nixpkgs/abc" },
   grant = { network = { network = true }, ["/d"] = { path = "/d" } },
   bind = { ["/a"] = { source = "/a", target = "/a" }, ["/a:/b"] = { source = "/a", target = "/b" },
     [".:/b"] = { source = HERE, target = "/b" } },
@@ -34,6 +35,7 @@ local WRONG = {
   effect = { "", "Netwrok", "FsRead", "FsRead=", "Cost=much", "Network=host" },
   variable = { "", "=b" },
   limit = { "", "memory", "memory=x", "memroy=1M", "processes=1.5" },
+  flake = { "", "nixpkgs#python3" },
   grant = { "", "no/where" },
   bind = { "no/where:/b" },
 }

@@ -41,6 +41,17 @@ M.runtime = {
   about = "where interpreters come from (default: $NOETHER_RUNTIME, else auto)",
 }
 
+M.nixpkgs = {
+  name = "--nixpkgs", value = "FLAKE", convert = values.flake,
+  about = "for runtime nix: where packages come from, as github:NixOS/nixpkgs/<rev> (default: "
+    .. "nixpkgs, locked at its first use)",
+}
+
+M.lock_file = {
+  name = "--lock-file", value = "FILE", convert = values.path_to_be,
+  about = "for runtime nix: what is locked, in a file of your project (default: in the cache)",
+}
+
 M.timeout = {
   name = "--timeout", value = "TIME", convert = values.seconds,
   about = "deadline: 30, 1.5s, 200ms, 2m; none",
@@ -77,7 +88,8 @@ M.STAGE = {
     name = "--setup-timeout", value = "TIME", convert = values.seconds,
     about = "deadline of what comes before the run (default: 300)",
   },
-  M.limit, M.env, M.work_dir, M.isolation, M.runtime, M.policy_path, M.grant, M.store,
+  M.limit, M.env, M.work_dir, M.isolation, M.runtime, M.nixpkgs,
+  M.lock_file, M.policy_path, M.grant, M.store,
 }
 
 return M

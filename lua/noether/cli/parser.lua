@@ -212,6 +212,21 @@ local function read(root, words, verb, depth)
   return { verb = verb, given = without_empty_lists(verb, given) }
 end
 
+-- "help store put" is "store put --help".
+local function asking_for_help(words)
+  local copy = {}
+  for i = 2, #words do
+    copy[i - 1] = words[i]
+  end
+  copy[#copy + 1] = "--help"
+  return copy
+end
+
+local function is_misspelt(words, verb, depth)
+  local word = words[depth + 1]
+  return verb.verbs ~= nil and word:sub(1, 1) ~= "-"
+end
+
 --- Read a command line.
 -- @tparam table root the verb of all verbs
 -- @tparam {string,...} words without the program's name
@@ -219,8 +234,11 @@ end
 -- misuse: `{ usage = true, message, hint }`
 -- @treturn ?table
 function M.read(root, words)
+  if words[1] == "help" then words = asking_for_help(words) end
   local verb, depth = verb_of(root, words)
-  if wants_help(words) then return { help = M.help(root, words) } end
+  if wants_help(words) and not is_misspelt(words, verb, depth) then
+    return { help = M.help(root, words) }
+  end
   if verb == root and words[1] == "--version" then return { version = true } end
   if verb.verbs then return unknown_verb(root, words, verb, depth) end
   return read(root, words, verb, depth)

@@ -1,10 +1,13 @@
 -- SPDX-License-Identifier: MIT
 --- `noether run`: a stage's answer on standard output, its log on standard error.
+local errors = require "noether.error"
 local flags = require "noether.cli.flags"
 local json = require "noether.json"
 local render = require "noether.cli.render"
 local stages = require "noether.cli.stages"
 local tables = require "noether.tables"
+local trace = require "noether.trace"
+local values = require "noether.cli.values"
 
 local M = {
   name = "run", summary = "run a stage and print its answer",
@@ -22,18 +25,23 @@ local M = {
       "the network, a secret from the environment, a deadline" },
     { "noether run double --input @input.json --json",
       "a stage of the store; answer, log and figures as JSON" },
+    { "noether run double.py --trace run.html", "the run as a page, for a browser" },
   },
 }
 
 M.options = {
   { name = "--json", about = "write one JSON object: ok, output or error, info" },
+  {
+    name = "--trace", value = "FILE.html", convert = values.path_to_be,
+    about = "write a page that shows the run: its phases, limits and peaks",
+  },
 }
 for _, option in ipairs(flags.STAGE) do
   M.options[#M.options + 1] = option
 end
 
 local function write_json(context, answer, err, info)
-  local record = { ok = err == nil, info = info }
+  local record = { ok = err == nil, info = info and tables.merged(info) }
   if err then
     record.error = err:to_table()
     record.error.result = nil -- it is in info
@@ -41,6 +49,7 @@ local function write_json(context, answer, err, info)
     record.output = json.decode(answer)
   end
   context.console:answer(render.line(record) .. "\n")
+  return err and context.code_of(err) or 0
 end
 
 -- What the library says of one run ends up in its info, and not in the log.
@@ -57,24 +66,44 @@ local function call_options(context)
   }
 end
 
+-- A page that cannot be written is known before anything runs.
+local function open_page(given)
+  if not given.trace then return true end
+  return trace.open(given.trace, given.stage)
+end
+
+local function write_page(context, page, answer, err, info)
+  if page == true then return end
+  page:add(1, { output = answer and json.decode(answer), err = err, info = info or {} })
+  local ok, failure = page:close()
+  if not ok then context.console:say("warning", failure.message) end
+end
+
+local function execute(context)
+  local text, err = stages.input(context)
+  if not text then return nil, err end
+  local executor, reference = stages.open(context)
+  if not executor then return nil, reference end
+  local page, answer, info
+  page, err = open_page(context.given)
+  if not page then return nil, err end
+  answer, err, info = executor:execute_json(reference, text, call_options(context))
+  -- Whatever becomes of the answer, nothing is left behind.
+  executor:close()
+  write_page(context, page, answer, err, info)
+  return answer, err, info
+end
+
 --- Do it.
 -- @tparam table context
 -- @treturn ?number exit code; nil and an error
 -- @treturn ?table
 function M.run(context)
-  local text, err = stages.input(context)
-  if not text then return nil, err end
-  local executor, reference = stages.open(context)
-  if not executor then return nil, reference end
-  local answer, info
-  answer, err, info = executor:execute_json(reference, text, call_options(context))
-  -- Whatever becomes of the answer, nothing is left behind.
-  executor:close()
+  local answer, err, info = execute(context)
   tell_warnings(context, info)
-  if context.given.json then
-    write_json(context, answer, err, tables.merged(info))
-    return err and context.code_of(err) or 0
-  elseif err then
+  if context.given.json and (answer or errors.is(err)) then
+    return write_json(context, answer, err, info)
+  elseif not answer then
     return nil, err
   end
   context.console:answer(answer .. "\n")

@@ -110,6 +110,7 @@ function M.executor(context, store)
   local executor
   executor, err = executors.new{
     store = store, isolation = isolation, runtime = given.runtime, env = env,
+    nixpkgs = given.nixpkgs, lock_file = given.lock_file,
     timeout_secs = given.timeout, setup_timeout_secs = given.setup_timeout,
     limits = M.limits(given.limit), grants = M.grants(given.grant),
     policy_path = M.policy_path(given, environ),

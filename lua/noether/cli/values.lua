@@ -139,6 +139,16 @@ function M.limit(word)
   return { name = name, value = value }
 end
 
+--- A reference to a flake: "nixpkgs", "github:NixOS/nixpkgs/<rev>".
+-- @tparam string word
+-- @treturn ?string
+-- @treturn ?string
+function M.flake(word)
+  local ok, reason = options.matches(word, "flake")
+  if ok then return word end
+  return nil, reason
+end
+
 --- What a policy may open: "network", or a path.
 -- @tparam string word
 -- @treturn ?table `network` or `path`

@@ -19,7 +19,7 @@ local M = {
     about = "python, javascript, bash, or what policies add",
   } },
   options = {
-    flags.json, flags.runtime,
+    flags.json, flags.runtime, flags.nixpkgs, flags.lock_file,
     { name = "--setup-timeout", value = "TIME", about = "deadline for each (default: 300)",
       convert = values.seconds },
     flags.policy_path,
@@ -30,9 +30,15 @@ local M = {
   },
 }
 
-local LOOK_SECS = 0.2
+local LOOK_SECS, BAR_CELLS = 0.2, 20
 
-local function wait(context, task, names)
+local function bar(now, secs)
+  local filled = math.floor(now.done / now.total * BAR_CELLS)
+  return ("[%s%s] %d/%d  %s%s  %.0f s"):format(("#"):rep(filled), ("-"):rep(BAR_CELLS - filled),
+    now.done, now.total, now.language or "", now.state and ": " .. now.state or "", secs)
+end
+
+local function wait(context, task, now)
   local started = sys.clock()
   while true do
     local found, err = task:wait(LOOK_SECS)
@@ -40,9 +46,19 @@ local function wait(context, task, names)
       context.console:clear()
       return found, err
     end
-    context.console:progress(("warming up %s: %.0f s"):format(
-      table.concat(names, ", "), sys.clock() - started))
+    context.console:progress(bar(now, sys.clock() - started))
   end
+end
+
+-- The task, and what it is at, which changes as it goes on.
+local function begin(executor, names)
+  local now = { done = 0, total = #names }
+  local task, err = executor:warmup(names, {
+    on_progress = function(event)
+      now.done, now.language, now.state = event.done, event.language, event.state
+    end,
+  })
+  return task, err or now
 end
 
 local function show(context, found)
@@ -86,8 +102,8 @@ function M.run(context)
   local names = asked and context.given.languages or executor.policies:languages()
   local ok, task, found
   ok, err = check_names(executor, names)
-  if ok then task, err = executor:warmup(names) end
-  if task then found, err = wait(context, task, names) end
+  if ok then task, err = begin(executor, names) end
+  if task then found, err = wait(context, context.own(task), err) end
   if not found then return nil, err end
   show(context, found)
   for _, name in ipairs(tables.sorted_names(found)) do
