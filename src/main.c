@@ -234,17 +234,16 @@ static bool run_main(lua_State *L, const struct command *command)
 
     if (script && !run_script(L, command))
         return false;
-    if (command->interactive) {
-        noeL_runprompt(L);
-        return true;
-    }
+    if (command->interactive)
+        return noeL_runprompt(L);
     if (script || command->statement || command->version)
         return true;
-    if (!isatty(STDIN_FILENO))
-        return run_chunk(L, luaL_loadfile(L, NULL));
+    if (!isatty(STDIN_FILENO)) {
+        (void)run_chunk(L, luaL_loadfile(L, NULL));
+        return true; /* so does `lua`; not with "-" */
+    }
     print_version();
-    noeL_runprompt(L);
-    return true;
+    return noeL_runprompt(L);
 }
 
 /* Does all that the command line asks. True if nothing failed. */
