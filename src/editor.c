@@ -483,6 +483,8 @@ static bool open_editor(struct editor *editor, const char *terminal)
     HistEvent event;
 
     editor->locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (editor->locale == (locale_t)0) /* an old libc's: the user's own */
+        editor->locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
     editor->nowhere = fopen("/dev/null", "we");
     editor->history = history_init();
     if (editor->locale == (locale_t)0 || editor->nowhere == NULL ||
