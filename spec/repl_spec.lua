@@ -410,6 +410,18 @@ describe("the prompt on a terminal", function()
     end
   end)
 
+  it("does what README.md shows", function()
+    local session = helper.read(helper.root .. "/README.md"):match("\n```console\n(.-)```\n")
+    local terminal <close> = start(home, { TERM = "dumb" })
+    for prompt, line in ("\n" .. session):gmatch("\n(>>?) ([^\n]*)%f[\n]") do
+      terminal:expect("\n" .. prompt .. " $")
+      terminal:type(line .. "\r")
+    end
+    terminal:expect("\n> $")
+    local shown = terminal.raw:gsub("\r", ""):match("\n(> .*)> $")
+    assert.equal(session, shown)
+  end)
+
   it("edits on a terminal that nobody has described", function()
     local terminal <close> = ready{ TERM = "nonesuch" }
     terminal:enter("1 + 2\127" .. "3", "\n4\r?\n")
