@@ -80,7 +80,7 @@ COMPLETIONS := $(BUILD)/share/completions/noether.bash \
 MANUAL      := man/noether.1 man/noether-lua.1
 OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
                $(PKG_CONFIG) $(APPARMOR) $(JAIL) $(COMPLETIONS)
-SUPPORT     := $(BUILD)/spec/support.so
+SUPPORT     := $(BUILD)/spec/support.so $(BUILD)/spec/pty.so
 FLOOR       := $(BUILD)/bench/floor.so
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \

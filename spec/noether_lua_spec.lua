@@ -12,6 +12,9 @@ print()
   ["error.lua"] = "local function f() error('boom') end\nf()\n",
   ["table.lua"] = "error({ code = 2 })\n",
   ["module.lua"] = "return { name = ... }\n",
+  ["only_shebang.lua"] = "#!/usr/bin/env lua",
+  ["bom.lua"] = "\239\187\191#!/usr/bin/env lua\nprint('bom')\n",
+  ["directory/x.lua"] = "",
   ["chunk.luac"] = string.dump(load("print('compiled', ...)")),
 }
 
@@ -34,13 +37,39 @@ local LINES = {
   [[-e 'setmetatable(_G, { __gc = function() print("closed") end })']],
   [[-e 'local x <close> = setmetatable({}, { __close = print }) error("y", 0)' 2>&1 | tail -4]],
   "-e 'print(collectgarbage(\"incremental\"))'", "-e 'print(_VERSION, LUA_INIT)'",
-  [[-e 'print(package.config, #package.searchers)']],
+  [[-e 'print(package.config, #package.searchers)']], "-e 'os.exit(256 + 3)'",
+  "-e 'os.exit(\"x\")'", "-e 'os.exit(true)' -e 'print(1)'",
+  "-e 'print(1)' -e 'x x' -e 'print(2)'",
+  "only_shebang.lua", "bom.lua", "-e 'print(1)' -", "- <shebang.lua", "<syntax.lua", "<error.lua",
+  "-l x=y=z", "-e 'print(arg[-3], arg[-2])' -- script.lua",
+  "script.lua -i", "script.lua --", "-- -", "-e", "-e ''", "-W", "-Wx", "-E -E -v | head -1", "-h",
+  "-e 'warn(\"@on\") warn(\"a\", \"b\")'", [[-e 'error("m", 0)']], [[-e 'error("m", 2)']],
+  [[-e 'error(12)']], "-e 'local t <const> = 1; t = 2'", "-e 'print(select(\"#\", ...))'",
+  [[-e 'setmetatable({}, { __gc = function() error("gc") end }) collectgarbage()']],
+  [[-W -e 'setmetatable({}, { __gc = function() error("gc") end }) collectgarbage()']],
+  "-e 'print(1)' >&-", "-e 'print(1)' >/dev/full", "-e 'assert(io.write(1))' >&-",
+  "-e 'io.stdout:write(io.read(\"a\"))' <script.lua",
+  "-e 'print(io.read(\"n\", \"l\"))' <module.lua",
+  "-i -e 'os.exit(4)' >/dev/null", "-i error.lua </dev/null 2>&1 | tail -n +2 | grep -v noether",
+  "-e 'for i = 1, 1e5 do print(i) end' | head -1", "directory", "unreadable/x.lua",
+  "-e 'for i = 1, 1e5 do print(i) end' 2>&1 | { read x; echo $x; }",
+  "-e 'os.execute(\"kill -TERM $PPID\")'", "-e 'string.rep(\"x\", -1):foo()'",
+  [[-e 'load("x = ", "=chunk")()']], [[-e 'require "no.such.module"' 2>&1 | head -1]],
 }
 
 local INITS = {
   [[LUA_INIT='print("init")']], "LUA_INIT=@script.lua", [[LUA_INIT='error("init")']],
   "LUA_INIT_5_4='print(54)' LUA_INIT='print(0)'", "LUA_INIT=@missing", "LUA_INIT='x x'",
-  "LUA_INIT=",
+  "LUA_INIT=", "LUA_INIT='os.exit(9)'", "LUA_INIT='arg[1] = 7 print(arg[0])'",
+  "LUA_INIT_5_4=@script.lua LUA_INIT='print(0)'", "LUA_INIT_5_4= LUA_INIT='print(0)'",
+  "LUA_INIT=@syntax.lua", "LUA_INIT='local x = ... print(x)'",
+}
+
+-- Values of LUA_PATH and LUA_CPATH, for which both must have the same path, but for what lies in
+-- the current directory and was not asked for.
+local PATHS = {
+  "", ";;", ";", "/a/?.lua", "/a/?.lua;;", ";;/a/?.lua", "/a/?.lua;;/b/?.lua", ";;;;", "/a;;/b;;/c",
+  "/a;", "relative/?.lua;;",
 }
 
 describe("noether-lua", function()
@@ -58,7 +87,9 @@ describe("noether-lua", function()
     local path = directory .. "/" .. (which or "ours") .. ":" .. os.getenv "PATH"
     local output, code = helper.shell(("cd %s; PATH=%s; %s lua %s"):format(directory,
       helper.quote(path), environment or "", line))
-    return { output = output:gsub("0x%x+", "0x"), code = code }
+    -- Where lua looks for modules and we do not.
+    output = output:gsub("0x%x+", "0x"):gsub("\n\tno file '%./[^\n]*", "")
+    return { output = output, code = code }
   end
 
   describe("takes what lua takes:", function()
@@ -153,6 +184,17 @@ describe("noether-lua", function()
           ("LUA_PATH='%s'"):format(value)).output)
       end
     end)
+
+    for _, value in ipairs(PATHS) do
+      it(("is that of lua for '%s'"):format(value), function()
+        for name, field in pairs{ LUA_PATH = "path", LUA_CPATH = "cpath", LUA_PATH_5_4 = "path" } do
+          local line = ("-e 'io.write(\";\", package.%s)'"):format(field)
+          local given = ("%s='%s'"):format(name, value)
+          local theirs = run(line, given, "theirs").output
+          assert.equal(theirs:gsub(";%./[^;]*", ""), (run(line, given).output))
+        end
+      end)
+    end
 
     it("ignores the environment with -E", function()
       assert.equal(run("-e 'print(package.path)'").output,

@@ -36,6 +36,9 @@
 #define PASTE_OFF "\033[?2004l"
 #define PASTE_END L"\033[201~"
 
+#define CURSOR_UP "\033[A"
+#define CLEAR_BELOW "\r\033[J"
+
 enum { HISTORY_SIZE = 10000, COLUMNS = 80 };
 
 struct editor {
@@ -123,18 +126,42 @@ static void do_end(struct editor *editor, int number)
     sigprocmask(SIG_SETMASK, &editor->mask, NULL);
 }
 
+/* SIGCONT will tell when it is over. */
 static void do_stop(struct editor *editor, int number)
 {
     (void)number;
     leave_terminal(editor);
     raise(SIGSTOP);
-    take_terminal(editor);
+}
+
+/* How many rows of the screen are above the cursor's that belong to the line,
+ * as a terminal of the new width has wrapped them. */
+static int rows_above(struct editor *editor, int columns)
+{
+    const LineInfoW *line = el_wline(editor->el);
+    int rows = 0, column = (int)strlen(editor->prompt);
+
+    for (const wchar_t *at = line->buffer; at < line->cursor; at++) {
+        int width = wcwidth(*at);
+        column += width > 0 ? width : 0;
+        if (*at == L'\n' || column >= columns) {
+            rows++;
+            column = 0;
+        }
+    }
+    return rows;
 }
 
 static void do_resize(struct editor *editor, int number)
 {
+    int columns = COLUMNS;
+
     (void)number;
     el_resize(editor->el);
+    el_get(editor->el, EL_GETTC, "co", &columns);
+    for (int rows = rows_above(editor, columns); rows > 0; rows--)
+        write_now(CURSOR_UP);
+    write_now(CLEAR_BELOW);
     el_set(editor->el, EL_REFRESH);
 }
 
@@ -143,6 +170,7 @@ static void do_continue(struct editor *editor, int number)
 {
     (void)number;
     el_set(editor->el, EL_PREP_TERM, 0);
+    write_now(CLEAR_BELOW);
     take_terminal(editor);
 }
 
@@ -455,6 +483,8 @@ static bool open_editor(struct editor *editor, const char *terminal)
     HistEvent event;
 
     editor->locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (editor->locale == (locale_t)0) /* an old libc's: the user's own */
+        editor->locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
     editor->nowhere = fopen("/dev/null", "we");
     editor->history = history_init();
     if (editor->locale == (locale_t)0 || editor->nowhere == NULL ||

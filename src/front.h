@@ -38,7 +38,8 @@ bool noeL_report(lua_State *L, const char *name, int status);
  * on. [-0, +1] */
 void noeL_pusheditor(lua_State *L);
 
-/* Reads, runs and prints until input ends: noether.repl. [-0, +0] */
-void noeL_runprompt(lua_State *L);
+/* Reads, runs and prints until input ends: noether.repl. False if input could
+ * not be read. [-0, +0] */
+bool noeL_runprompt(lua_State *L);
 
 #endif

@@ -7,6 +7,7 @@
  * Here is what the command line asks for. libraries.c has what differs from
  * `lua` in loading modules, prompt.c and editor.c what the prompt needs of C.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -234,17 +235,16 @@ static bool run_main(lua_State *L, const struct command *command)
 
     if (script && !run_script(L, command))
         return false;
-    if (command->interactive) {
-        noeL_runprompt(L);
-        return true;
-    }
+    if (command->interactive)
+        return noeL_runprompt(L);
     if (script || command->statement || command->version)
         return true;
-    if (!isatty(STDIN_FILENO))
-        return run_chunk(L, luaL_loadfile(L, NULL));
+    if (!isatty(STDIN_FILENO)) {
+        (void)run_chunk(L, luaL_loadfile(L, NULL));
+        return true; /* so does `lua`; not with "-" */
+    }
     print_version();
-    noeL_runprompt(L);
-    return true;
+    return noeL_runprompt(L);
 }
 
 /* Does all that the command line asks. True if nothing failed. */
@@ -311,12 +311,23 @@ static lua_CFunction program_named(const char *path)
                : run_lua;
 }
 
+/* A standard stream that is closed stays as good as closed, but its number is
+ * not given to what is opened next: print() would write there. */
+static void keep_standard_numbers(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct command command = {.argc = argc, .argv = argv};
     lua_State *L = luaL_newstate();
     int code = EXIT_FAILURE;
 
+    keep_standard_numbers();
     if (L == NULL) {
         front_complain(front_program, "cannot create state: not enough memory");
         return EXIT_FAILURE;

@@ -58,7 +58,7 @@ static int run(lua_State *L)
 }
 
 /* SIGINT is a word to what was typed, never to the session. */
-void noeL_runprompt(lua_State *L)
+bool noeL_runprompt(lua_State *L)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
 
@@ -66,6 +66,7 @@ void noeL_runprompt(lua_State *L)
     noeL_watchcoroutines(L);
     sigaction(SIGINT, &ignore, &before);
     lua_pushcfunction(L, run);
-    noeL_report(L, front_program, lua_pcall(L, 0, 0, 0));
+    bool done = noeL_report(L, front_program, lua_pcall(L, 0, 0, 0));
     sigaction(SIGINT, &before, NULL);
+    return done;
 }

@@ -19,6 +19,7 @@ local M = {}
 
 local CHUNK = "=stdin"
 local INTERRUPTED = "interrupted!"
+local UNSPEAKABLE = "(error object whose __tostring fails)"
 local MAX_TAIL_LINES = 100
 
 local function say(text)
@@ -135,12 +136,23 @@ end
 -- What a failed call of the user's gives, made where the stack is still there.
 local function examine(err)
   local traceback = debug.traceback("", 2)
+  local told, message = pcall(show.message, err)
   local interrupted = type(err) == "string" and err:find(INTERRUPTED .. "$") ~= nil
   local place = interrupted and show.place_of_call(traceback)
   return {
-    message = place and place .. " " .. INTERRUPTED or show.message(err),
+    message = place and place .. " " .. INTERRUPTED or told and message or UNSPEAKABLE,
     traceback = traceback, interrupted = interrupted,
   }
+end
+
+-- An interruptible call. Where even `examine` could not be called (no memory is left, or no stack),
+-- Lua has a message of its own.
+local function attempt(session, fn, ...)
+  local results = compat.pack(session.call(fn, examine, ...))
+  if not results[1] and type(results[2]) ~= "table" then
+    results[2] = { message = tostring(results[2]) }
+  end
+  return results
 end
 
 local function shown(session, values)
@@ -156,8 +168,8 @@ end
 local function show_values(session, values)
   if values.n == 0 then return end
   if values[1] ~= nil then rawset(_G, "_", values[1]) end
-  local ok, err = session.call(function() print(shown(session, values)) end, examine)
-  if not ok then say(("error calling 'print' (%s)"):format(err.message)) end
+  local done = attempt(session, function() print(shown(session, values)) end)
+  if not done[1] then say(("error calling 'print' (%s)"):format(done[2].message)) end
 end
 
 -- What an interrupt has left is closed now, and the processes with it.
@@ -171,7 +183,7 @@ local function pass(...)
 end
 
 local function evaluate(session, chunk)
-  local values = compat.pack(session.call(chunk, examine, pass))
+  local values = attempt(session, chunk, pass)
   if values[1] then
     table.remove(values, 1)
     values.n = values.n - 1
@@ -183,13 +195,26 @@ local function evaluate(session, chunk)
 end
 
 local function turn(session)
+  session.reading = true
   local text, chunk, message = read_chunk(session)
+  session.reading = false
   if not text then
     session.over = true
   elseif chunk then
     evaluate(session, chunk)
   else
     show_error(session, message)
+  end
+end
+
+-- Without a way to read, there is no next turn.
+local function after_failed_turn(session, err)
+  if err.interrupted then
+    if not session.editor then say("") end
+  elseif session.reading then
+    error(err.message, 0)
+  else
+    say(err.message)
   end
 end
 
@@ -228,12 +253,8 @@ function M.run(console)
   local session = new_session(console)
   set_globals()
   while not session.over do
-    local ok, err = session.call(turn, examine, session)
-    if not ok then
-      if not (err.interrupted and session.editor) then
-        say(err.interrupted and "" or err.message)
-      end
-    end
+    local done = attempt(session, turn, session)
+    if not done[1] then after_failed_turn(session, done[2]) end
   end
   if session.editor then session.editor:close() end
   io.stdout:write(session.editor and "" or "\n")

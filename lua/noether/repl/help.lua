@@ -148,40 +148,50 @@ local function by_name(name)
   return ("'%s' may be:\n%s"):format(name, listing(found, reference))
 end
 
--- Adds the names of a table's functions by value. The first name stays.
+-- Adds the names of a table's functions by value. Classes share methods, and one of them may be
+-- what the reference knows; else the first name stays.
 local function add_functions(index, owner, separator, members)
+  local reference = M.reference()
   for name, value in next, members do
-    if type(name) == "string" and type(value) == "function" and not index[value] then
-      index[value] = owner .. separator .. name
+    local full = type(name) == "string" and owner .. separator .. name
+    if full and type(value) == "function" and (not index[value] or
+      reference[full] and not reference[index[value]]) then
+      index[value] = full
     end
   end
 end
 
--- Tables of methods are seen from the functions that use them.
-local function add_classes(index, module)
-  for _, value in next, module do
-    for i = 1, type(value) == "function" and 255 or 0 do
-      local name, held = debug.getupvalue(value, i)
-      if not name then break end
-      local own = type(held) == "table" and rawget(held, "__index") or held
-      local class = type(held) == "table" and type(held.__name) == "string"
-        and held.__name:match("^noether%.(.+)$")
-      if name:find("^%u%l") then class, own = name:lower(), held end
-      if class and type(own) == "table" then add_functions(index, class, ":", own) end
+local function class_name(metatable)
+  local name = type(metatable) == "table" and rawget(metatable, "__name")
+  return type(name) == "string" and name:match("^noether%.([%a_]+)") or nil
+end
+
+-- The methods of classes whose metatables the functions of a module use, or functions that these
+-- use. `seen` has been looked at.
+local function add_classes(index, seen, members)
+  for _, value in next, members do
+    local use = type(value) == "function" and not seen[value]
+      and debug.getinfo(value, "S").source:find("^@noether/")
+    seen[value] = true
+    for i = 1, use and debug.getinfo(value, "u").nups or 0 do
+      local _, held = debug.getupvalue(value, i)
+      local class, methods = class_name(held), type(held) == "table" and rawget(held, "__index")
+      if class and type(methods) == "table" then add_functions(index, class, ":", methods) end
+      if type(held) == "function" then add_classes(index, seen, { held }) end
     end
   end
 end
 
 -- Names by function, of all modules of the library that are loaded.
 local function index_of_functions()
-  local index, modules = {}, {}
+  local index, modules, seen = {}, {}, {}
   add_functions(index, "noether", ".", package.loaded["noether"] or {})
   for name, module in pairs(package.loaded) do
     if type(module) == "table" and name:find("^noether%.") then modules[#modules + 1] = name end
   end
   table.sort(modules)
   for _, name in ipairs(modules) do
-    add_classes(index, package.loaded[name])
+    add_classes(index, seen, package.loaded[name])
   end
   for _, name in ipairs(modules) do
     add_functions(index, name, ".", package.loaded[name])
@@ -211,9 +221,7 @@ end
 
 -- What a value of one of the library's classes, or a module, can do.
 local function of_object(value, noether)
-  local metatable = debug.getmetatable(value)
-  local class = type(metatable) == "table" and type(metatable.__name) == "string"
-    and metatable.__name:match("^noether%.(%a+)")
+  local class = class_name(debug.getmetatable(value))
   local reference, found = M.reference(), {}
   for full in pairs(reference) do
     local owner = full:match("^(.*)[.:]")

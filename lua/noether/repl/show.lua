@@ -92,7 +92,7 @@ function M.whole_traceback(traceback)
 end
 
 local function of_the_user(frame)
-  return not frame:find("^%[C%]") and not frame:find("^noether/")
+  return not frame:find("^%[C%]") and not frame:find("^noether/") and not frame:find("^%(")
 end
 
 --- Where the user's own code was.
