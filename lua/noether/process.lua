@@ -144,18 +144,39 @@ local function check_streams(fname, given, level)
   end
 end
 
--- Landlock can hide the host's directories, not make new ones: the run gets one of its own under
--- /tmp, which the supervisor removes when it ends.
-local function with_private_directory(sandbox, env)
-  local dir, message, errno = sys.mkdtemp("/tmp/noether-")
-  if not dir then return nil, message, errno end
-  sandbox.private_dir = dir
-  local copy = {}
-  for name, value in pairs(env or {}) do
-    copy[name] = value
+local function start_core(argv, given, sandbox, env)
+  return core.spawn{
+    argv = argv, env = variables_list(env), cwd = given.cwd,
+    stdin = type(given.stdin) == "string" and given.stdin or nil,
+    stdin_from = input_stream(given.stdin), stdout_to = given.stdout, stderr_to = given.stderr,
+    tap_stdout = given.on_stdout ~= nil, tap_stderr = given.on_stderr ~= nil,
+    timeout_ms = milliseconds(given.timeout_secs), max_output_bytes = given.max_output_bytes,
+    max_stderr_bytes = given.max_stderr_bytes, supervise = given.supervise,
+    poller = given.poller, sandbox = sandbox, limits = given.limits,
+  }
+end
+
+local function start_at_home(argv, given, sandbox, dir)
+  local env = {}
+  for name, value in pairs(given.env or {}) do
+    env[name] = value
   end
-  copy.HOME, copy.TMPDIR = dir, dir
-  return copy
+  env.HOME, env.TMPDIR = dir, dir
+  sandbox.private_dir = dir
+  return start_core(argv, given, sandbox, env)
+end
+
+-- Landlock can hide the host's directories, not make new ones: the run gets one of its own under
+-- /tmp, which the supervisor removes when it ends, and we if there is none (where memory runs out,
+-- the start raises).
+local function start_in_directory(argv, given, sandbox)
+  local dir, failed, code = sys.mkdtemp("/tmp/noether-")
+  if not dir then return nil, failed, code, "sandbox" end
+  local ok, handle, message, errno, fault = pcall(start_at_home, argv, given, sandbox, dir)
+  if ok and handle then return handle end
+  sys.rmdir(dir)
+  if not ok then error(handle, 0) end
+  return nil, message, errno, fault
 end
 
 --- Start a program and return at once. The plain form, for code that has decided everything:
@@ -174,25 +195,14 @@ function M.launch(argv, opts)
   check_streams("launch", given, 3)
   local sandbox = given.sandbox and isolation.checked(given.sandbox)
   local limits = given.limits or (sandbox and sandbox.limits)
-  local env = given.env
+  given.limits = limits and core_limits(limits)
+  local handle, message, errno, fault
   if sandbox and sandbox.backend == "landlock" then
-    local failed, code
-    env, failed, code = with_private_directory(sandbox, env)
-    if not env then return nil, failure(argv, failed, code, "sandbox") end
+    handle, message, errno, fault = start_in_directory(argv, given, sandbox)
+  else
+    handle, message, errno, fault = start_core(argv, given, sandbox, given.env)
   end
-  local handle, message, errno, fault = core.spawn{
-    argv = argv, env = variables_list(env), cwd = given.cwd,
-    stdin = type(given.stdin) == "string" and given.stdin or nil,
-    stdin_from = input_stream(given.stdin), stdout_to = given.stdout, stderr_to = given.stderr,
-    tap_stdout = given.on_stdout ~= nil, tap_stderr = given.on_stderr ~= nil,
-    timeout_ms = milliseconds(given.timeout_secs), max_output_bytes = given.max_output_bytes,
-    max_stderr_bytes = given.max_stderr_bytes, supervise = given.supervise,
-    poller = given.poller, sandbox = sandbox, limits = limits and core_limits(limits),
-  }
-  if not handle then
-    if sandbox and sandbox.private_dir then sys.rmdir(sandbox.private_dir) end
-    return nil, failure(argv, message, errno, fault)
-  end
+  if not handle then return nil, failure(argv, message, errno, fault) end
   local copy = {}
   for i, argument in ipairs(argv) do
     copy[i] = argument

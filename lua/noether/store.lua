@@ -392,9 +392,11 @@ function Directory:remove(id_or_name)
   options.argument("store:remove", "id or name", id_or_name, "text")
   local id, err = self:find(id_or_name)
   if not id then return nil, err end
-  if not sys.stat(self:stage_path(id)) then return not_found(id_or_name) end
-  local ok
-  ok, err = remove_file(self:stage_path(id))
+  local path = self:stage_path(id)
+  local ok, message, errno = sys.stat(path)
+  if not ok and errno == "ENOENT" then return not_found(id_or_name) end
+  if not ok then return failed(path, message, errno) end
+  ok, err = remove_file(path)
   if not ok then return nil, err end
   return self:remove_aliases(id)
 end

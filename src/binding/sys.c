@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -444,17 +445,26 @@ static int sys_mkdir_private(lua_State *L)
     return pushdone(L, noe_file_make_private(path, &err), &err);
 }
 
+/* Not by mkdtemp(3): the string is made before the directory is, since nobody
+ * would know of a directory whose name did not fit into memory. */
 static int sys_mkdtemp(lua_State *L)
 {
-    char path[PATH_MAX];
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz012345";
     const char *prefix = checkpath(L, 1);
+    unsigned char random[10];
+    char suffix[sizeof(random) + 1] = "";
 
-    int len = snprintf(path, sizeof(path), "%sXXXXXX", prefix);
-    errno = ENAMETOOLONG;
-    if (len < 0 || (size_t)len >= sizeof(path) || mkdtemp(path) == NULL)
-        return pushfailure(L, "mkdtemp", prefix);
-    lua_pushstring(L, path);
-    return 1;
+    do {
+        lua_settop(L, 1);
+        if (getrandom(random, sizeof(random), 0) != sizeof(random))
+            return pushfailure(L, "getrandom", prefix);
+        for (size_t i = 0; i < sizeof(random); i++)
+            suffix[i] = letters[random[i] % (sizeof(letters) - 1)];
+        lua_pushfstring(L, "%s%s", prefix, suffix);
+        if (mkdir(lua_tostring(L, -1), 0700) == 0)
+            return 1;
+    } while (errno == EEXIST);
+    return pushfailure(L, "mkdtemp", prefix);
 }
 
 static int sys_rmdir(lua_State *L)

@@ -75,7 +75,7 @@ static int fetch(struct noe_inlet *inlet)
     do
         got = noe_far_read(&inlet->from, inlet->chunk, CHUNK);
     while (got < 0 && errno == EINTR);
-    if (got < 0 && errno == EAGAIN)
+    if (got < 0 && errno == EAGAIN && inlet->from.pollable)
         return 0;
     if (got < 0)
         inlet->failure = errno;

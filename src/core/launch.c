@@ -369,7 +369,7 @@ int noe_child_reap(const struct noe_child *child, int *status)
     if (waitid((idtype_t)P_PIDFD, (id_t)child->pidfd, &info,
                WEXITED | WNOHANG | __WALL) != 0) {
         *status = -1;
-        return errno != EINTR;
+        return errno == ECHILD || errno == EINVAL || errno == EBADF;
     }
     if (info.si_pid == 0)
         return 0;

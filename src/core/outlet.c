@@ -91,7 +91,7 @@ void noe_outlet_flush(struct noe_outlet *outlet, int poller)
             &outlet->to, outlet->queue + outlet->queue_at, outlet->queue_len);
         if (wrote < 0 && errno == EINTR)
             continue;
-        if (wrote < 0 && errno == EAGAIN) {
+        if (wrote < 0 && errno == EAGAIN && outlet->to.pollable) {
             wait_for(outlet, poller, true);
             return;
         }

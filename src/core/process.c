@@ -241,6 +241,9 @@ static int open_input(struct noe_process *p, const struct noe_stream *stream,
     if (noe_fd_set_nonblocking(fds[1]) != 0)
         return pipe_failed(err);
     noe_inlet_feed(input, p->poller);
+    if (input->failure != 0)
+        return noe_error_set(err, NOE_FAULT_SPAWN, input->failure, "stdin",
+                             "%s", "");
     if (input->pipe.fd < 0)
         return 0;
     input->reader = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
@@ -414,12 +417,17 @@ int noe_process_start(struct noe_process **process,
     return 0;
 }
 
-static void command_jail(const struct noe_process *p, uint32_t type, int sig)
+/* 0, or -1 with errno: ESRCH if nobody is there to hear it. */
+static int command_jail(const struct noe_process *p, uint32_t type, int sig)
 {
     struct noe_jail_command command = {type, sig};
 
-    (void)send(p->control, &command, sizeof(command),
-               MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (send(p->control, &command, sizeof(command),
+             MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+        return 0;
+    if (errno == EPIPE || errno == ECONNRESET)
+        errno = ESRCH;
+    return -1;
 }
 
 /* Kills a bare program and its session's first group. Only before it is reaped
@@ -437,9 +445,11 @@ static void wake_jail(const struct noe_process *p)
     (void)syscall(SYS_pidfd_send_signal, p->child.pidfd, SIGCONT, NULL, 0);
 }
 
+/* The end of all commands is one, too, and takes no memory to send. */
 static void end_by_jail(struct noe_process *p)
 {
-    command_jail(p, NOE_JAIL_CANCEL, 0);
+    if (command_jail(p, NOE_JAIL_CANCEL, 0) != 0)
+        shutdown(p->control, SHUT_WR);
     wake_jail(p);
     p->patience_us = noe_clock_us() + JAIL_END_US;
 }
@@ -958,8 +968,7 @@ int noe_process_kill(struct noe_process *process, int signal)
         errno = EINVAL;
         return -1;
     }
-    command_jail(process, NOE_JAIL_SIGNAL, signal);
-    return 0;
+    return command_jail(process, NOE_JAIL_SIGNAL, signal);
 }
 
 void noe_process_cancel(struct noe_process *process)

@@ -171,6 +171,8 @@ static void start(struct supervisor *s)
     /* What can wait until the program runs is done beside it. */
     watch_host(s);
     s->children = watch_children();
+    if (s->children < 0) /* its end would be seen by nobody */
+        end_for(s, NOE_JAIL_CAUSE_CANCELLED);
     s->sample_us = SAMPLE_US;
     s->next_sample_us = jail_clock_us() + s->sample_us;
     event.watches_host = s->host >= 0;
@@ -457,7 +459,8 @@ int supervise(struct jail *jail)
                            .listener = -1,
                            .end = {.type = NOE_JAIL_ENDED}};
 
-    fcntl(NOE_JAIL_CONTROL_FD, F_SETFD, FD_CLOEXEC);
+    if (fcntl(NOE_JAIL_CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0)
+        return 1; /* the program would hold it */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     cgroup_enter(jail, &s.end);
     start(&s);

@@ -145,13 +145,20 @@ function M.sees_host_paths(backend)
   return backend == "none" or backend == "landlock"
 end
 
+local ABSENT = { ENOENT = true, ENOTDIR = true, EACCES = true, ELOOP = true }
+
+local function is_absent(path)
+  local found, _, errno = sys.stat(path, true)
+  return not found and ABSENT[errno] == true
+end
+
 -- What need not be on every machine is left out where it is not.
 local function present(binds)
   local kept = {}
   for _, bind in ipairs(binds or {}) do
     if type(bind) == "string" or not bind.optional then
       kept[#kept + 1] = bind
-    elseif sys.stat(bind.source, true) then
+    elseif not is_absent(bind.source) then
       kept[#kept + 1] = { source = bind.source, target = bind.target }
     end
   end
