@@ -521,6 +521,47 @@ describe("runtime = \"auto\"", function()
   end)
 end)
 
+describe("doctor", function()
+  local function found(env)
+    local variables = {}
+    for _, source in ipairs{ world.env, env or {} } do
+      for name, value in pairs(source) do
+        variables[name] = value
+      end
+    end
+    local report = helper.with_env(variables, function() return noether.doctor() end)
+    for _, check in ipairs(report.checks) do
+      if check.name == "nix" then return report.nix, check end
+    end
+  end
+
+  it("says that nix is there and works", function()
+    local fact, check = found()
+    assert.same({ true, true, true, "2.8.0" },
+      { fact.installed, fact.in_use, fact.usable, fact.version })
+    assert.equal("ok", check.status)
+    assert.truthy(check.meaning:find("takes its interpreters", 1, true))
+  end)
+
+  it("says that it is there and was never used, and makes no store", function()
+    local store = helper.tmpdir() .. "/store"
+    local fact, check = found{ NIX_STORE_DIR = store }
+    assert.is_false(fact.in_use)
+    assert.is_nil(fact.usable)
+    assert.equal("ok", check.status)
+    assert.truthy(check.meaning:find("own interpreters", 1, true))
+    assert.is_nil(sys.stat(store))
+  end)
+
+  it("says why it cannot be used", function()
+    local fact, check = found{ NIX_REMOTE = "daemon", NIX_DAEMON_SOCKET_PATH = "/nonexistent/s" }
+    assert.is_false(fact.usable)
+    assert.equal("warn", check.status)
+    assert.truthy(check.found:find("daemon is not running", 1, true), check.found)
+    assert.truthy(check.hint:find("start it", 1, true))
+  end)
+end)
+
 if helper.is_root() then
   describe("an ordinary user with a daemon", function()
     local UID = 61234

@@ -97,10 +97,18 @@ local function system_of(store_dir)
   return system, store_dir == STORE and system or system .. " " .. store_dir
 end
 
--- Nix wants a home, and ends badly without one.
+local function can_hold_cache(home)
+  local cache = home .. "/.cache"
+  return sys.access(sys.stat(cache) and cache or home, "w") == true
+end
+
+-- Nix wants a home, and ends badly without one; and a cache that it can write to.
 local function environment(environ, directory)
   local env = tables.merged(environ)
   if not is_absolute(env.HOME) or not sys.stat(env.HOME, true) then env.HOME = directory end
+  if not is_absolute(env.XDG_CACHE_HOME) and not can_hold_cache(env.HOME) then
+    env.XDG_CACHE_HOME = directory
+  end
   env.LC_ALL, env.NO_COLOR = "C.UTF-8", "1"
   return env
 end
