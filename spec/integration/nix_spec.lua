@@ -522,6 +522,8 @@ describe("runtime = \"auto\"", function()
 end)
 
 describe("doctor", function()
+  setup(function() world:shell("nix build --no-link nixpkgs#bash") end)
+
   local function found(env)
     local variables = {}
     for _, source in ipairs{ world.env, env or {} } do
