@@ -78,7 +78,9 @@ end
 -- @tparam table task
 -- @tparam table call the executor's configuration, with what is different here
 -- @tparam ?function on_progress see `executor:warmup`
--- @treturn table what was found by language: a summary, or `{ err = error }`
+-- @treturn ?table what was found by language: a summary, or `{ err = error }`; nil and an error if
+-- it was cancelled
+-- @treturn ?table
 function M.warm(executor, languages, task, call, on_progress)
   local found, report = {}, new_reporter(on_progress, #languages)
   for _, name in ipairs(languages) do
@@ -98,7 +100,9 @@ function M.warm(executor, languages, task, call, on_progress)
       executor.log("warn", err.message, { language = name, kind = err.kind })
       report(name, "failed", err.message)
     end
-    if task.is_cancelled then break end
+    if task.is_cancelled then
+      return nil, errors.new{ kind = "cancelled", message = "the warm-up was cancelled" }
+    end
   end
   return found
 end

@@ -116,6 +116,27 @@ describe("isolation.describe", function()
     assert.same({ "/stage", "/usr", "/usr/lib/x" }, targets{ { FsWrite = "/usr/lib" } })
   end)
 
+  it("leaves out a link to a name that is bound, or lies in what is", function()
+    local runtime = { ro_binds = { "/usr" }, links = {
+      { target = "/bin/sh", source = "/usr/bin/sh" }, { target = "/lib", source = "usr/lib" },
+    } }
+    local description = isolation.describe({ reads = { "/bin" }, writes = {} }, runtime,
+      { backend = "native" })
+    assert.same({ { target = "/lib", source = "usr/lib" } }, description.links)
+  end)
+
+  it("takes a runtime of a thousand paths without taking long", function()
+    local runtime = { ro_binds = {}, links = {} }
+    for i = 1, 3000 do
+      runtime.ro_binds[i] = ("/nix/store/%032d-package"):format(i)
+    end
+    local before = os.clock()
+    local description = isolation.describe({ reads = {}, writes = {} }, runtime,
+      { backend = "native" })
+    assert.equal(3000, #description.ro_binds)
+    assert.is_true(os.clock() - before < 1)
+  end)
+
   it("shows the script where it lies to backends without a root of their own", function()
     assert.equal("/stage", isolation.script_dir{ files_dir = "/cache/ab12" })
     for _, backend in ipairs{ "none", "landlock" } do

@@ -94,7 +94,7 @@ local function context(more)
     policies = assert(policies.load()), packages = {},
     launch = process.launch, await = function(proc) return proc:wait() end,
     open_cache = function() return caches.open(dir .. "/cache", {}) end,
-    lock = function(path) return sys.lock(path) end,
+    lock = function(path) return sys.lock(path) end, hold = function(handle) return handle end,
   }
   for name, value in pairs(more or {}) do
     ctx[name] = value

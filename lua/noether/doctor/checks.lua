@@ -212,7 +212,15 @@ function CHECKS.nix(report)
     return finding("missing", "not installed",
       "stages run with this machine's own interpreters", "nothing, if these will do")
   end
-  return finding("ok", ("%s, version %s"):format(report.nix.path, report.nix.version or "unknown"))
+  local found = ("%s, version %s"):format(report.nix.path, report.nix.version or "unknown")
+  if not report.nix.in_use then
+    return finding("ok", found, ("it has no store (%s) yet: runtime \"auto\" takes this machine's own "
+      .. "interpreters, and \"nix\" makes one"):format(report.nix.store))
+  elseif not report.nix.usable then
+    return finding("warn", ("%s; it cannot be used: %s"):format(found, report.nix.reason),
+      "runtime \"auto\" takes this machine's own interpreters, with a warning", report.nix.hint)
+  end
+  return finding("ok", found, "runtime \"auto\" takes its interpreters")
 end
 
 local function check_interpreter(language)

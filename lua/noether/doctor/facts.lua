@@ -8,8 +8,10 @@ local errors = require "noether.error"
 local host = require "noether.runtime.host"
 local isolation = require "noether.isolation"
 local json = require "noether.json"
-local nix_executor = require "noether.nix_executor"
+local nix = require "noether.runtime.nix"
+local nix_command = require "noether.runtime.nix_command"
 local policy = require "noether.policy.isolation"
+local policy_errors = require "noether.policy.errors"
 local sys = require "noether.sys"
 
 local LANGUAGES = {
@@ -210,12 +212,51 @@ local function is_roots(path)
     and math.floor(stat.mode / 2) % 2 == 0
 end
 
-function M.nix(look)
-  local path = nix_executor.find_nix(look.environ)
-  if not path then return { installed = false } end
-  return {
-    installed = true, path = errors.clean(path, MAX_TEXT_BYTES), version = version_of(path, look),
+-- Runs a program to its end: its result, or nil and an error.
+local function run(argv, opts, look)
+  local proc, err = look.launch(argv, opts)
+  if not proc then return nil, err end
+  local result
+  result, err = look.await(proc)
+  proc:close()
+  return result, err
+end
+
+local function is_unknown_command(result)
+  return not result.ok and result.stderr:find("not a recognised command", 1, true) ~= nil
+end
+
+-- Lets nix open its store: nil, or why it cannot and what to do.
+local function why_nix_fails(path, look)
+  local result, err
+  for _, name in ipairs(nix_command.TRIALS) do
+    result, err = run(nix_command.trial(path, name), { env = look.environ, stdin = "" }, look)
+    if not result then return err.message, err.hint end
+    if not is_unknown_command(result) then break end
+  end
+  if result.ok then return nil end
+  if result.reason == "timeout" then return "it did not answer in time" end
+  local _, message, hint = policy_errors.classify{
+    source = "nix", stderr = result.stderr, exit_code = result.exit_code,
+    signal = result.signal, reason = result.reason,
   }
+  return message, hint
+end
+
+--- Whether nix is installed, was ever used (it has a store), and can be used.
+function M.nix(look)
+  local path = nix.find(look.environ)
+  if not path then return { installed = false } end
+  local fact = {
+    installed = true, path = errors.clean(path, MAX_TEXT_BYTES), version = version_of(path, look),
+    store = errors.clean(nix.store_dir(look.environ), MAX_TEXT_BYTES),
+    in_use = nix.is_in_use(look.environ),
+  }
+  if fact.in_use then
+    fact.reason, fact.hint = why_nix_fails(path, look)
+    fact.usable = fact.reason == nil
+  end
+  return fact
 end
 
 --- The interpreter of a language, as a stage would get it from the host.

@@ -68,6 +68,7 @@ local function setup_context(job, task)
     nixpkgs = job.call.nixpkgs, lock_file = job.call.lock_file, nix_launch = job.call.launch,
     progress = job.progress, is_late = is_late,
     open_cache = function() return job.executor:open_cache() end,
+    hold = function(handle) return task:hold(handle) end,
     lock = function(path) return wait_for_lock(path, task, is_late) end,
     await = function(proc) return task:await(proc) end,
     launch = function(argv, opts)

@@ -86,7 +86,7 @@ local COLLECT = "free some room: nix-collect-garbage -d"
 --- Rules by source. Texts are those of nix 2.8 and of newer ones, of pip and of bubblewrap.
 M.rules = {
   nix = {
-    { find = { "cannot connect to socket at '[^']*daemon%-socket",
+    { find = { "cannot connect to socket at '",
         "[Cc]annot connect to nix daemon", "[Cc]annot connect to the Nix daemon" },
       kind = "runtime_unavailable", message = "the nix daemon is not running (%s)",
       hint = CHECK_DAEMON },

@@ -76,8 +76,8 @@ local function sorted(binds)
   return list
 end
 
--- Whether some other bind shows the same already: it holds this one's source at this one's target,
--- and nothing writable was put between them.
+-- Whether another bind shows the same already: it holds this one's source at this one's target, and
+-- nothing writable was put between them.
 local function is_shown_by(bind, other, writable)
   if other.optional or not is_within(bind.target, other.target) then return false end
   if other.source .. bind.target:sub(#other.target + 1) ~= bind.source then return false end
@@ -87,17 +87,25 @@ local function is_shown_by(bind, other, writable)
   return true
 end
 
+-- Whether one of those that hold this one's target does. There may be a thousand others.
+local function is_shown(bind, kept, writable)
+  local target = bind.target
+  repeat
+    target = target:match("^(.+)/[^/]*$") or "/"
+    if kept[target] and is_shown_by(bind, kept[target], writable) then return true end
+  until target == "/"
+  return false
+end
+
 local function without_doubles(binds, writable)
-  local list = sorted(binds)
-  local kept = {}
-  for _, bind in ipairs(list) do
-    local shown = false
-    for _, other in ipairs(kept) do
-      shown = shown or is_shown_by(bind, other, writable)
+  local list, kept = {}, {}
+  for _, bind in ipairs(sorted(binds)) do
+    if not is_shown(bind, kept, writable) then
+      list[#list + 1] = bind
+      kept[bind.target] = bind
     end
-    if not shown then kept[#kept + 1] = bind end
   end
-  return kept
+  return list
 end
 
 -- The files that the certificate variables name: a variable alone would be of no use.
@@ -111,10 +119,17 @@ local function certificate_paths(environ)
   return paths
 end
 
-local function copy_links(links)
+-- A link into what is bound is left out: what is there by that name is there already.
+local function copy_links(links, ...)
   local copy = {}
   for _, link in ipairs(links or {}) do
-    copy[#copy + 1] = { source = link.source, target = link.target }
+    local covered = false
+    for _, binds in ipairs{ ... } do
+      for target, bind in pairs(binds) do
+        covered = covered or not bind.optional and is_within(link.target, target)
+      end
+    end
+    if not covered then copy[#copy + 1] = { source = link.source, target = link.target } end
   end
   table.sort(copy, function(a, b) return a.target < b.target end)
   return copy
@@ -189,7 +204,7 @@ function M.describe(effects, runtime, opts)
   return {
     ro_binds = without_doubles(readable, writable),
     rw_binds = sorted(writable),
-    links = copy_links(not in_place and runtime.links),
+    links = copy_links(not in_place and runtime.links or nil, readable, writable),
     work_dir = opts.backend ~= "landlock" and M.work_dir or nil,
     network = effects.network and "host" or "none",
     processes = effects.process == true,

@@ -97,10 +97,18 @@ local function system_of(store_dir)
   return system, store_dir == STORE and system or system .. " " .. store_dir
 end
 
--- Nix wants a home, and ends badly without one.
+local function can_hold_cache(home)
+  local cache = home .. "/.cache"
+  return sys.access(sys.stat(cache) and cache or home, "w") == true
+end
+
+-- Nix wants a home, and ends badly without one; and a cache that it can write to.
 local function environment(environ, directory)
   local env = tables.merged(environ)
   if not is_absolute(env.HOME) or not sys.stat(env.HOME, true) then env.HOME = directory end
+  if not is_absolute(env.XDG_CACHE_HOME) and not can_hold_cache(env.HOME) then
+    env.XDG_CACHE_HOME = directory
+  end
   env.LC_ALL, env.NO_COLOR = "C.UTF-8", "1"
   return env
 end
@@ -132,8 +140,9 @@ function Session:progress(state, detail)
 end
 
 -- Runs nix to its end: the result of a success, or nil and what went wrong.
-function Session:run(argv)
-  local proc, err = self.ctx.launch(argv, { env = self.env, stdin = "" })
+function Session:run(argv, variables)
+  local env = tables.merged(self.env, variables)
+  local proc, err = self.ctx.launch(argv, { env = env, stdin = "" })
   if not proc then return nil, err end
   local result
   result, err = self.ctx.await(proc)
@@ -269,15 +278,51 @@ function Session:root(locked)
   }
 end
 
+local function remove_scratch(note)
+  local scratch = sys.read_file(note, 4096)
+  -- Whoever could write the note could remove the directory himself.
+  if scratch and scratch:find("/noether%-nix%-%w+$") then sys.remove_tree(scratch) end
+  sys.unlink(note)
+end
+
+-- A directory for what nix builds: one that is killed leaves it as it was. It is removed when the
+-- build is over; or else, since a note of it is kept, when the same is built next.
+function Session:scratch(name)
+  local note = ("%s/%s.scratch"):format(self.directory, name)
+  remove_scratch(note)
+  local base = is_absolute(self.env.TMPDIR) and self.env.TMPDIR or "/tmp"
+  local scratch, message, errno = sys.mkdtemp(base .. "/noether-nix-")
+  local ok = scratch
+  if scratch then ok, message, errno = sys.write_file(note, scratch) end
+  -- Nix may build as another user, who has to get at what is below.
+  if ok then ok, message, errno = sys.chmod(scratch, 457) end -- 0711
+  if not ok then
+    return nil, errors.new{
+      kind = "cache_failed", message = "nix has no place to build in: " .. message, errno = errno,
+    }
+  end
+  return scratch, { close = function() remove_scratch(note) end }
+end
+
 -- Builds something: the store paths with programs in them; or nil and an error.
 function Session:build(what, locked)
   local root, err = self:root(locked)
   if not root then return nil, err end
+  local scratch, hold = self:scratch(self:file_name(self.key))
+  if not scratch then return nil, hold end
+  self.ctx.hold(hold)
   self:progress("building", self.key)
-  local first_err
+  local paths
+  paths, err = self:build_in(scratch, what, root)
+  hold:close()
+  return paths, err
+end
+
+function Session:build_in(scratch, what, root)
+  local first_err, err
   for _, format in ipairs(nix_command.FORMATS) do
     local result
-    result, err = self:run(nix_command.build(self.nix, what, root, format))
+    result, err = self:run(nix_command.build(self.nix, what, root, format), { TMPDIR = scratch })
     local paths = result and nix_command.paths(result.stdout) or {}
     if #paths > 0 then return paths end
     first_err = first_err or err
@@ -506,7 +551,8 @@ end
 -- @tparam table language the language's policy: `name` and `runtime = { attribute, programs, probe,
 -- tools }`
 -- @tparam table ctx `environ`, `launch`, `await` as for the host runtime; `policies`; `open_cache`;
--- `lock(path)`: waits for a file's lock; `packages` (attributes); `nixpkgs` (a flake reference),
+-- `lock(path)`: waits for a file's lock; `hold(handle)`: has it closed if this is given up in the
+-- middle; `packages` (attributes); `nixpkgs` (a flake reference),
 -- `lock_file` and `nix_launch` ("direct" or "run") as of an executor, or nil; `progress(state,
 -- detail)` or nil: is told what begins
 -- @treturn ?table as of the host runtime, and `store_path`, `packages`, `nix` (its version),

@@ -27,6 +27,13 @@ function M.version(nix)
   return { nix, "--version" }
 end
 
+--- What the command that opens the store and does no more has been called, in the order to try.
+M.TRIALS = { "ping", "info" }
+
+function M.trial(nix, name)
+  return command(nix, { "store", name })
+end
+
 function M.metadata(nix, reference)
   return command(nix, { "flake", "metadata", "--json", "--no-write-lock-file", reference })
 end
