@@ -6,6 +6,7 @@
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -93,6 +94,20 @@ static int floor_grow(lua_State *L)
     return 1;
 }
 
+/* floor.files_limit(count): raises the soft limit of open files, as far as the
+ * hard one lets it. */
+static int floor_files_limit(lua_State *L)
+{
+    rlim_t wanted = (rlim_t)luaL_checkinteger(L, 1);
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    return 0;
+}
+
 int luaopen_floor(lua_State *L);
 
 __attribute__((visibility("default"))) int luaopen_floor(lua_State *L)
@@ -100,6 +115,7 @@ __attribute__((visibility("default"))) int luaopen_floor(lua_State *L)
     static const luaL_Reg functions[] = {{"run", floor_run},
                                          {"spawn", floor_spawn},
                                          {"grow", floor_grow},
+                                         {"files_limit", floor_files_limit},
                                          {NULL, NULL}};
 
     luaL_newlib(L, functions);

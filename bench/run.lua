@@ -8,13 +8,22 @@ package.cpath = build .. "/bench/?.so;" .. package.cpath
 
 local json = require "noether.json"
 
-local PARTS = { "spawn", "capture", "stage", "sandbox", "json", "layers" }
+local PARTS = { "spawn", "capture", "stage", "sandbox", "json", "layers", "scale" }
 
 local function milliseconds(secs)
+  if not secs then return (" "):rep(10) end
   return ("%10.3f"):format(secs * 1000)
 end
 
+local function amount(value, unit)
+  return value and ("%s %s"):format(("%7.2f"):format(value), unit) or ""
+end
+
 local function verdict(row)
+  if row.value then
+    return amount(row.value, row.unit), amount(row.max, row.unit),
+      not row.max or row.value <= row.max
+  end
   if row.bytes then
     return ("%7.1f MiB"):format(row.bytes / 2 ^ 20), ("%7.1f MiB"):format(row.max_bytes / 2 ^ 20),
       row.bytes <= row.max_bytes

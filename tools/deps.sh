@@ -32,6 +32,8 @@ test  lua-busted      -        runs the specs
 test  lua5.4          lua5.4   the interpreter that noether-lua is compared with
 test  lua-cjson       -        JSON for that interpreter
 test  lua-lpeg        -        parsing, likewise
+test  lua-luv         -        an event loop to run stages in
+test  lua-cqueues     -        another one
 test  git             git      real work for the sandbox
 test  fish            fish     completes command lines
 test  zsh             zsh      likewise
