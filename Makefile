@@ -296,6 +296,7 @@ check-deep: asan all tests $(FUZZERS) ## what takes long: asan, clang-tidy, fuzz
 	    $$found spec/fuzz/corpus/$$name || exit 1; \
 	done
 	@SPEC_COLLECTOR=always tools/spec.sh $(BUILD)
+	@tools/spec.sh $(BUILD) spec/browser/trace.lua
 
 bench: $(NOETHER_LUA) $(FLOOR) ## measure, and write build/bench.json
 	@BENCH_BUILD=$(BUILD) $(NOETHER_LUA) bench/run.lua $(BUILD)/bench.json

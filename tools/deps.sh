@@ -47,6 +47,7 @@ lint  lua5.1          luac5.1  checks that Lua 5.1 can read the library
 lint  mandoc          mandoc   checks the manual
 deep  libclang-rt-dev -        what a fuzzer is linked with
 deep  clang-tidy      -        checks C slowly
+deep  chromium        chromium shows the page of a trace
 bench lua-luv         -        a peer to compare with
 TABLE
 }
