@@ -124,6 +124,16 @@ describe("a stage under nix", function()
     end)
   end
 
+  it("has answers that can be kept", function()
+    local plain <close> = assert(world:executor{ isolation = "none" })
+    local ex = noether.check(noether.cache(plain))
+    for round = 1, 2 do
+      local output, info = runs(ex, "python", IDENTITY, { 1 }, { "Pure" })
+      assert.same({ 1 }, output)
+      assert.equal(round == 2, info.cached)
+    end
+  end)
+
   it("imports what its code imports, without a network", function()
     local ex <close> = assert(world:executor{ isolation = "native" })
     local output, info = runs(ex, "python", [[
