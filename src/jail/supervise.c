@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ struct supervisor {
     int listener; /* without walls: the filter's questions, or -1 */
     pid_t program;
     bool over;
+    bool made_own; /* the private directory */
     int64_t next_sample_us;
     int64_t peak_bytes;
     struct noe_jail_event end; /* the last message, filled as we go */
@@ -117,6 +119,13 @@ static pid_t start_here(struct supervisor *s, struct noe_jail_event *event)
 
     if (jail->start.walls != NOE_JAIL_LANDLOCK)
         return program_start(&program, event);
+    /* Made by who removes it: a host can be killed at any moment. */
+    if (jail->own != NULL && mkdir(jail->own, 0700) != 0) {
+        jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "make private directory",
+                     jail->own);
+        return -1;
+    }
+    s->made_own = true;
     event->landlock = (uint32_t)landlock_version(jail);
     program.in = jail;
     return program_start_reporting(&program, &s->listener, event);
@@ -376,7 +385,7 @@ static void end_tree(struct supervisor *s)
         s->end.has_status =
             waitpid(s->program, &s->end.status, 0) == s->program;
     s->end.survivors = tree_end(s->children);
-    if (s->jail->own != NULL)
+    if (s->made_own && s->jail->own != NULL)
         (void)noe_tree_remove_at(AT_FDCWD, s->jail->own);
 }
 
