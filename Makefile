@@ -78,9 +78,9 @@ COMPLETIONS := $(BUILD)/share/completions/noether.bash \
                $(BUILD)/share/completions/noether.zsh \
                $(BUILD)/share/completions/noether.fish
 MANUAL      := man/noether.1 man/noether-lua.1
-OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
-               $(PKG_CONFIG) $(APPARMOR) $(JAIL) $(COMPLETIONS)
-SUPPORT     := $(BUILD)/spec/support.so $(BUILD)/spec/pty.so
+OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) \
+               $(SHARED_LIB) $(PKG_CONFIG) $(APPARMOR) $(JAIL) $(COMPLETIONS)
+SUPPORT     := $(BUILD)/spec/support.so $(BUILD)/spec/pty.so $(BUILD)/spec/faults/inject.so
 FLOOR       := $(BUILD)/bench/floor.so
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
@@ -112,13 +112,13 @@ JAIL_LINK    = -static -no-pie -s -Wl,--gc-sections -Wl,--build-id=none \
                -Wl,-z,noseparate-code -Wl,-z,norelro
 
 # These goals install what they need, before anything is compiled.
-GOAL  := $(firstword $(filter demo test asan check-deep bench,$(MAKECMDGOALS)))
+GOAL  := $(firstword $(filter demo test asan faults check-deep bench,$(MAKECMDGOALS)))
 SETUP := $(if $(GOAL),deps)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help deps demo test tests spec check-layers lint asan check-deep \
-        man bench install install-lua uninstall clean FORCE
+        faults man bench install install-lua uninstall clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
 
@@ -248,7 +248,8 @@ $(BUILD)/spec/fuzz/%_fuzz: spec/fuzz/%_fuzz.c $(CORE_SOURCES) \
 	@mkdir -p $(@D)
 	$(call SAY,FUZZ)
 	$(Q)clang -std=c11 -D_GNU_SOURCE -g -O1 $(INCLUDES) \
-	  -fsanitize=fuzzer,address,undefined -o $@ $< $(CORE_SOURCES) \
+	  -fsanitize=fuzzer,address,undefined -Wl,--allow-multiple-definition \
+	  -o $@ $< $(CORE_SOURCES) \
 	  $(OBJ)/gen/jail_image.c $(CRYPTO) $(SECCOMP)
 
 # What Lua alone cannot do, and the specs and the bench need.
@@ -257,6 +258,10 @@ $(SUPPORT) $(FLOOR): $(BUILD)/%.so: %.c
 	$(call SAY,LD)
 	$(Q)$(CC) -shared $(filter-out -fsanitize=%,$(COMPILE) $(LINK)) \
 	  -fvisibility=default $(LUA_CFLAGS) -o $@ $<
+
+# It defines the C library's calls, and is loaded into programs without Lua.
+$(BUILD)/spec/faults/inject.so: private COMPILE += -U_FORTIFY_SOURCE -fno-builtin
+$(BUILD)/spec/faults/inject.so: private LINK += -Wl,-z,lazy
 
 deps: ## install what building and testing need (Debian; asks apt-get)
 	@tools/deps.sh $(or $(GOAL),test)
@@ -287,7 +292,7 @@ asan: $(SETUP) ## the C tests and the specs under ASan and UBSan
 	+@$(WITH_ASAN) all tests
 	@SPEC_SANITIZED=1 tools/test.sh $(BUILD)/asan --once
 
-check-deep: asan all tests $(FUZZERS) ## what takes long: asan, clang-tidy, fuzzers
+check-deep: asan all tests faults $(FUZZERS) ## what takes long: asan, clang-tidy, faults, fuzzers
 	@tools/lint.sh deep
 	@for name in $(notdir $(FUZZERS:_fuzz=)); do \
 	  found=$(BUILD)/spec/fuzz/$$name.found; mkdir -p $$found; \
@@ -297,6 +302,10 @@ check-deep: asan all tests $(FUZZERS) ## what takes long: asan, clang-tidy, fuzz
 	done
 	@SPEC_COLLECTOR=always tools/spec.sh $(BUILD)
 	@tools/spec.sh $(BUILD) spec/browser/trace.lua
+
+faults: all tests ## break calls, allocations and hosts on purpose
+	@tools/deps.sh faults
+	@tools/faults.sh $(BUILD) long
 
 bench: $(NOETHER_LUA) $(FLOOR) ## measure, and write build/bench.json
 	@BENCH_BUILD=$(BUILD) $(NOETHER_LUA) bench/run.lua $(BUILD)/bench.json
