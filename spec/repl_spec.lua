@@ -251,6 +251,7 @@ describe("the prompt on a terminal", function()
     local terminal <close> = ready()
     helper.write(home .. "/stage.sh",
       ("execute() { sleep 1000 & echo $! >%s/pid; wait; }"):format(home))
+    terminal:enter("collectgarbage('stop')", "> ") -- no accident ends it
     terminal:enter(("code = io.open('%s/stage.sh'):read('a')"):format(home), "> ")
     terminal:enter("noether.execute{ language = 'bash', code = code, isolation = 'none', "
       .. "runtime = 'host' }")
@@ -263,7 +264,7 @@ describe("the prompt on a terminal", function()
     end, SECS)
     assert.is_true(runs(pid))
     terminal:type("\3")
-    terminal:expect("stdin:2: interrupted!")
+    terminal:expect("stdin:3: interrupted!")
     assert(helper.poll(function()
       terminal:hear()
       return not runs(pid)
