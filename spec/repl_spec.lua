@@ -308,8 +308,16 @@ describe("the prompt on a terminal", function()
     terminal:enter("help('map')", "Run many%.")
     terminal:enter("ex = assert(noether.executor{ isolation = 'none' }) help(ex.map)", "Run many%.")
     terminal:enter("help(ex)", "executor:execute%s+Run one%.")
-    terminal:enter("help()", "executor:execute%s+Run one%.")
+    terminal:enter("help()", "noether%.execute%s+Run it%..*executor: execute, map")
     terminal:enter("help('noether.e\t')", "And wait%.")
+    terminal:enter([[package.loaded["noether.reference"] = { Info = { signature = "Info", ]]
+      .. [[text = "What is known.", fields = { { name = "logs", type = "?string", ]]
+      .. [[optional = true, text = "said" }, ]]
+      .. [[{ name = "secs", type = "number", default = "30 s" } } }, ]]
+      .. [=[["noether.store"] = { text = "Stores." } }]=])
+    terminal:enter("help('Info')", "What is known%.\r?\n\r?\nFields:\r?\n"
+      .. "  logs %(string, optional%)\r?\n      said\r?\n  secs %(number, default 30 s%)\r?\n")
+    terminal:enter("help(noether.store)", "Stores%.")
   end)
 
   describe("keeps its history", function()
