@@ -274,7 +274,7 @@ test: deps all check-layers tests ## install what is missing, build, test all
 
 tests: $(TEST_PROGRAMS) $(SUPPORT)
 
-spec: $(NOETHER_LUA) $(SUPPORT) ## run the specs, or only FILE=spec/x_spec.lua
+spec: $(NOETHER) $(SUPPORT) ## run the specs, or only FILE=spec/x_spec.lua
 	@SPEC_SANITIZED=$(if $(SANITIZE),1) tools/spec.sh $(BUILD) $(FILE)
 
 check-layers: $(NOETHER_LUA) ## refuse a dependency that points the wrong way
