@@ -27,8 +27,9 @@ LUA_LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 JAIL_CC     ?= musl-gcc
 JAIL_CFLAGS ?= -Os
 
-# How long each fuzzer runs in `make check-deep`.
+# How long each fuzzer runs in `make check-deep`, and how many runs the soak has.
 FUZZ_SECS ?= 20
+SOAK_RUNS ?= 100000
 
 # V=1 shows every command. Warnings are errors in CI. SANITIZE names
 # sanitizers (see `make asan`).
@@ -112,13 +113,14 @@ JAIL_LINK    = -static -no-pie -s -Wl,--gc-sections -Wl,--build-id=none \
                -Wl,-z,noseparate-code -Wl,-z,norelro
 
 # These goals install what they need, before anything is compiled.
-GOAL  := $(firstword $(filter demo test asan check-deep bench,$(MAKECMDGOALS)))
+GOAL  := $(firstword $(filter demo test asan check-deep bench soak, \
+           $(MAKECMDGOALS)))
 SETUP := $(if $(GOAL),deps)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help deps demo test tests spec check-layers lint asan check-deep \
-        man bench install install-lua uninstall clean FORCE
+        man soak bench install install-lua uninstall clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
 
@@ -287,7 +289,7 @@ asan: $(SETUP) ## the C tests and the specs under ASan and UBSan
 	+@$(WITH_ASAN) all tests
 	@SPEC_SANITIZED=1 tools/test.sh $(BUILD)/asan --once
 
-check-deep: asan all tests $(FUZZERS) ## what takes long: asan, clang-tidy, fuzzers
+check-deep: asan all tests $(FUZZERS) ## what takes long: asan, clang-tidy, fuzzers, soak
 	@tools/lint.sh deep
 	@for name in $(notdir $(FUZZERS:_fuzz=)); do \
 	  found=$(BUILD)/spec/fuzz/$$name.found; mkdir -p $$found; \
@@ -296,6 +298,10 @@ check-deep: asan all tests $(FUZZERS) ## what takes long: asan, clang-tidy, fuzz
 	    $$found spec/fuzz/corpus/$$name || exit 1; \
 	done
 	@SPEC_COLLECTOR=always tools/spec.sh $(BUILD)
+	@$(NOETHER_LUA) spec/soak.lua $(SOAK_RUNS)
+
+soak: $(NOETHER_LUA) ## SOAK_RUNS (100000) runs of every shape; nothing may be left
+	@$(NOETHER_LUA) spec/soak.lua $(SOAK_RUNS)
 
 bench: $(NOETHER_LUA) $(FLOOR) ## measure, and write build/bench.json
 	@BENCH_BUILD=$(BUILD) $(NOETHER_LUA) bench/run.lua $(BUILD)/bench.json
