@@ -27,8 +27,9 @@ LUA_LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 JAIL_CC     ?= musl-gcc
 JAIL_CFLAGS ?= -Os
 
-# How long each fuzzer runs in `make check-deep`.
+# How long each fuzzer runs in `make check-deep`, and how many runs the soak has.
 FUZZ_SECS ?= 20
+SOAK_RUNS ?= 100000
 
 # V=1 shows every command. Warnings are errors in CI. SANITIZE names
 # sanitizers (see `make asan`).
@@ -112,13 +113,14 @@ JAIL_LINK    = -static -no-pie -s -Wl,--gc-sections -Wl,--build-id=none \
                -Wl,-z,noseparate-code -Wl,-z,norelro
 
 # These goals install what they need, before anything is compiled.
-GOAL  := $(firstword $(filter demo test asan faults check-deep bench,$(MAKECMDGOALS)))
+GOAL  := $(firstword $(filter demo test asan faults check-deep bench soak, \
+           $(MAKECMDGOALS)))
 SETUP := $(if $(GOAL),deps)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help deps demo test tests spec check-layers lint asan check-deep \
-        faults man bench install install-lua uninstall clean FORCE
+        faults soak man bench install install-lua uninstall clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
 
@@ -292,7 +294,7 @@ asan: $(SETUP) ## the C tests and the specs under ASan and UBSan
 	+@$(WITH_ASAN) all tests
 	@SPEC_SANITIZED=1 tools/test.sh $(BUILD)/asan --once
 
-check-deep: asan all tests faults $(FUZZERS) ## what takes long: asan, clang-tidy, faults, fuzzers
+check-deep: asan all tests faults $(FUZZERS) ## what takes long: all there is to try
 	@tools/lint.sh deep
 	@for name in $(notdir $(FUZZERS:_fuzz=)); do \
 	  found=$(BUILD)/spec/fuzz/$$name.found; mkdir -p $$found; \
@@ -302,10 +304,14 @@ check-deep: asan all tests faults $(FUZZERS) ## what takes long: asan, clang-tid
 	done
 	@SPEC_COLLECTOR=always tools/spec.sh $(BUILD)
 	@tools/spec.sh $(BUILD) spec/browser/trace.lua
+	@$(NOETHER_LUA) spec/soak.lua $(SOAK_RUNS)
 
 faults: all tests ## break calls, allocations and hosts on purpose
 	@tools/deps.sh faults
 	@tools/faults.sh $(BUILD) long
+
+soak: $(NOETHER_LUA) ## SOAK_RUNS (100000) runs of every shape; nothing may be left
+	@$(NOETHER_LUA) spec/soak.lua $(SOAK_RUNS)
 
 bench: $(NOETHER_LUA) $(FLOOR) ## measure, and write build/bench.json
 	@BENCH_BUILD=$(BUILD) $(NOETHER_LUA) bench/run.lua $(BUILD)/bench.json

@@ -3,7 +3,7 @@
 # Installs the Debian packages that a goal of the Makefile needs and this
 # machine lacks.
 #
-#   deps.sh demo | test | asan | lint | check-deep | bench
+#   deps.sh demo | test | asan | lint | check-deep | bench | soak
 #
 # Nothing is done, and nothing printed, where nothing is missing.
 set -eu
@@ -53,13 +53,13 @@ TABLE
 }
 
 case ${1-} in
-demo) groups='build run' ;;
+demo | soak) groups='build run' ;;
 test | asan) groups='build run test' ;;
 lint) groups='build lint' ;;
 check-deep) groups='build run test lint deep' ;;
 bench) groups='build run bench' ;;
 *)
-  echo 'usage: deps.sh demo | test | asan | lint | check-deep | bench' >&2
+  echo 'usage: deps.sh demo | test | asan | lint | check-deep | bench | soak' >&2
   exit 2
   ;;
 esac

@@ -210,6 +210,9 @@ function Error:to_table() end
 
 ---@class noether.MapOptions: noether.CallOptions
 ---@field jobs? integer how many at once (the processors)
+---@field on_record? fun(index: integer, record: noether.Record) called with each as it comes
+---@field on_progress? fun(done: integer, total?: integer)
+---@field on_error? "continue"|"stop" "stop": the first error cancels the rest ("continue")
 ---@field trace? string an HTML page to write
 
 ---@class noether.PlanOptions: noether.CallOptions
@@ -358,6 +361,41 @@ function Process:events() end
 ---@return number?
 function Process:timeout() end
 
+---Handles that are waited for together: noether.set().
+---@class noether.Set
+local Set = {}
+
+---@generic T: noether.Process|noether.Task
+---@param handle T
+---@return T?
+---@return noether.Error? err
+function Set:add(handle) end
+
+---@param handle noether.Process|noether.Task
+---@return boolean
+function Set:remove(handle) end
+
+---@param secs? number 0 never blocks
+---@return noether.Process|noether.Task|nil handle one that is over; nil alone: the set is empty
+---@return noether.Error? err
+function Set:next(secs) end
+
+---@return integer
+function Set:count() end
+
+---@return integer? fd
+---@return noether.Error? err
+function Set:pollfd() end
+
+---@return "r"
+function Set:events() end
+
+---@return number? secs
+function Set:timeout() end
+
+---@return boolean
+function Set:close() end
+
 ---@class noether.Store
 local Store = {}
 
@@ -409,10 +447,19 @@ function AnyExecutor:execute_json(id, text, opts) end
 function AnyExecutor:start(id, input, opts) end
 
 ---@param id string
----@param inputs any[]
+---@param inputs any[]|fun(): any a list, or what gives the next input, and nil after the last
 ---@param opts? noether.MapOptions
----@return noether.Record[]
+---@return noether.Record[]?
+---@return noether.Error? err
 function AnyExecutor:map(id, inputs, opts) end
+
+---`for index, record in executor:each(id, inputs) do`: records as they come.
+---@param id string
+---@param inputs any[]|fun(): any
+---@param opts? noether.MapOptions
+---@return (fun(): integer?, noether.Record?)? records has close(), too
+---@return noether.Error? err
+function AnyExecutor:each(id, inputs, opts) end
 
 ---@param id string
 ---@param input any
@@ -521,6 +568,10 @@ function noether.spawn(argv, opts) end
 ---@return integer? position
 ---@return noether.Error? err
 function noether.wait_any(list, secs) end
+
+---@return noether.Set?
+---@return noether.Error? err
+function noether.set() end
 
 ---@return number secs on the monotonic clock
 function noether.clock() end

@@ -107,8 +107,8 @@ end
 -- * `jobs`: how many run at once (default: the number of processors)
 -- * `on_record(index, record)`: called with each record as it comes
 -- * `on_progress(done, total)`: called after each; total is nil while it is not known
--- * `on_error`: "continue" (default), or "stop" at the first error: what runs is cancelled, and what
---   was not started is not; those records have an error of kind `cancelled`
+-- * `on_error`: "continue" (default), or "stop" at the first error: what runs is cancelled, and the
+--   rest is not started; those records have an error of kind `cancelled`
 -- * `trace`: the path of an HTML page to write: what was done when, and how near to its limits
 -- @treturn ?table a list of `{ output, err, info }` in the order of the inputs; nil and an error
 -- (`input_invalid`: the stage itself is no stage, or the trace cannot be written; `spawn_failed`:
@@ -142,8 +142,8 @@ end
 -- @tparam string id id or name
 -- @tparam table|function inputs as for `map`
 -- @tparam[opt] table opts as for `map`
--- @treturn ?table what `for` takes: called, it returns the next index and record; `close()` gives it
--- up. Or nil and an error as of `map`
+-- @treturn ?table what `for` takes: called, it returns the next index and record; `close()` gives
+-- it up. Or nil and an error as of `map`
 -- @treturn ?table
 -- @raise as `map`
 function Face:each(id, inputs, opts)
