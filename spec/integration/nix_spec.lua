@@ -18,6 +18,8 @@ local STAGES = {
   bash = "execute() { echo \"$1\"; }",
 }
 
+local ATTRIBUTES = { python = "python3", javascript = "nodejs", bash = "bash" }
+
 local world
 
 setup(function() world = nix.world(helper.tmpdir()) end)
@@ -453,8 +455,7 @@ describe("launch = \"run\"", function()
     for language, code in pairs(STAGES) do
       local output, info = runs(ex, language, code, { n = 1 })
       assert.same({ n = 1 }, output)
-      assert.equal("nixpkgs#" .. (language == "python" and "python3" or language == "bash" and "bash"
-        or "nodejs"), info.runtime.reference)
+      assert.equal(("nixpkgs#%s"):format(ATTRIBUTES[language]), info.runtime.reference)
     end
     assert.equal(3, counter.count("run"))
     assert.equal(3, counter.count())
@@ -590,8 +591,8 @@ if helper.is_root() then
     local function as_user(script)
       local home = base .. "/home"
       helper.write(base .. "/script.lua", script)
-      helper.shell(("mkdir -p %s; chown %d:%d %s; cp %s %s/noether-lua"):format(home, UID, UID, home,
-        helper.quote(helper.lua), base))
+      helper.shell(("mkdir -p %s; chown %d:%d %s; cp %s %s/noether-lua"):format(home, UID, UID,
+        home, helper.quote(helper.lua), base))
       local temporary = os.getenv "TMPDIR"
       helper.shell(("chmod a+x %s/.. %s %s; chmod a+r %s/script.lua; chmod 1777 %s"):format(
         temporary, temporary, base, base, temporary))

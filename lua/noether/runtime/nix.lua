@@ -73,8 +73,8 @@ end
 -- @tparam table environ
 -- @treturn table error
 function M.not_installed(environ)
-  return failure(("nix is not installed: no program 'nix' in PATH (%s), nor in its profiles"):format(
-    errors.clean(environ.PATH or "", 300)),
+  return failure(("nix is not installed: there is no program 'nix' in PATH (%s) or in its profiles")
+    :format(errors.clean(environ.PATH or "", 300)),
     "install nix, or take runtime = \"host\", which runs the interpreters of this machine")
 end
 
