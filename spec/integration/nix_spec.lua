@@ -488,7 +488,7 @@ describe("runtime = \"auto\"", function()
 
   it("takes the host where nix is installed and was never used", function()
     local ex <close> = assert(world:executor({ runtime = "auto" },
-      { NIX_STORE_DIR = "/nonexistent/store" }))
+      { NIX_STORE_DIR = helper.tmpdir() .. "/store" }))
     local _, info = runs(ex, "bash", STAGES.bash, 1)
     assert.equal("host", info.runtime.kind)
     assert.same({}, info.warnings)
