@@ -477,6 +477,8 @@ describe("launch = \"run\"", function()
 end)
 
 describe("runtime = \"auto\"", function()
+  setup(function() world:shell("nix build --no-link nixpkgs#bash") end)
+
   local unusable = { NIX_REMOTE = "daemon", NIX_DAEMON_SOCKET_PATH = "/nonexistent/socket" }
 
   it("takes nix where it is in use", function()
@@ -507,6 +509,8 @@ describe("runtime = \"auto\"", function()
       assert.equal(1, #info.warnings)
       assert.truthy(info.warnings[1]:find("daemon is not running", 1, true), info.warnings[1])
     end
+    local _, info = runs(ex, "javascript", STAGES.javascript, 1)
+    assert.equal("host", info.runtime.kind)
     assert.equal(1, counter.count())
   end)
 

@@ -66,16 +66,27 @@ local function instead(language, context, err)
   return runtime
 end
 
+-- What of an executor a failure counts for: where nixpkgs itself could not be had, all.
+local ALL = ""
+
+local function recent_failure(failures, ...)
+  for _, key in ipairs{ ... } do
+    local known = failures[key]
+    if known and sys.clock() - known.at < RETRY_SECS then return known.err end
+  end
+  return nil
+end
+
 local function try_nix(job, language, context)
   local failures = job.executor.nix_failures
   local key = language.name .. " " .. table.concat(context.packages, " ")
-  local known = failures[key]
-  if known and sys.clock() - known.at < RETRY_SECS then
-    return instead(language, context, known.err)
-  end
+  local known = recent_failure(failures, ALL, key)
+  if known then return instead(language, context, known) end
+  local unlocked = false
+  function context.on_unlocked() unlocked = true end
   local runtime, err = nix.resolve(language, context)
   if runtime or err.kind ~= "runtime_unavailable" or context.is_late() then return runtime, err end
-  failures[key] = { err = err, at = sys.clock() }
+  failures[unlocked and ALL or key] = { err = err, at = sys.clock() }
   return instead(language, context, err)
 end
 
