@@ -39,6 +39,10 @@ test  fish            fish     completes command lines
 test  zsh             zsh      likewise
 test  python3-numpy   -        likewise
 test  python3-pip     -        likewise
+test  nix-bin         nix      the Nix runtime's; no store is made of it
+test  patchelf        patchelf makes the store that stands in for nixpkgs
+test  python3-six     -        a package in it
+test  python3-yaml    -        likewise
 lint  clang           clang    the second C compiler
 lint  clang-format    -        checks the layout of C
 lint  cppcheck        cppcheck checks C

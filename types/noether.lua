@@ -95,6 +95,20 @@ function Error:to_table() end
 ---@field path? string
 ---@field version? string
 ---@field reference? string
+---@field store_path? string of nix
+---@field packages? string[] what nix brings beside the interpreter
+---@field nix? string nix's version
+
+---@class noether.Progress
+---@field language string
+---@field state "locking"|"building"|"repairing"|"checking"|"ready"|"failed"
+---@field detail? string what it is about
+---@field done integer how many languages are over
+---@field total integer
+
+---@class noether.WarmupOptions
+---@field setup_timeout_secs? number of each language (the executor's)
+---@field on_progress? fun(event: noether.Progress)
 
 ---@class noether.Provenance
 ---@field stage? string id
@@ -173,6 +187,9 @@ function Error:to_table() end
 ---@field allow_effects? (string|table)[] refuse stages that declare more
 ---@field grants? noether.Grants
 ---@field runtime? "auto"|"host"|"nix" (NOETHER_RUNTIME, else "auto")
+---@field nixpkgs? string a flake reference that the nix runtime takes (the registry's nixpkgs)
+---@field lock_file? string where the nix runtime keeps what it resolved (in the cache)
+---@field launch? "direct"|"run" "run": every call is a `nix run`, without isolation ("direct")
 ---@field cache_dir? string (NOETHER_CACHE_DIR, else the user's cache)
 ---@field policy? table fields of policies to replace, by module
 ---@field policy_path? string directories of policy files, separated by ":"
@@ -282,7 +299,7 @@ function Error:to_table() end
 ---@field seccomp table filter, notification
 ---@field cgroups table version, controllers (version and usable, by name)
 ---@field supervisor table works, reason, errno, hint, memfd_noexec
----@field nix table installed, path, version
+---@field nix table installed, path, version, store, in_use, usable; reason, hint
 ---@field cache table dir, source, usable, reason
 ---@field environment table<string, string> NOETHER_ variables that are set
 ---@field interpreters table<string, table> found, path, version, warnings; reason, hint
@@ -495,9 +512,10 @@ function Executor:config_snapshot() end
 function Executor:rebuild_with_config(config) end
 
 ---@param languages? string[]
+---@param opts? noether.WarmupOptions
 ---@return noether.Task?
 ---@return noether.Error? err
-function Executor:warmup(languages) end
+function Executor:warmup(languages, opts) end
 
 ---@param request noether.ExecuteRequest
 ---@return any output

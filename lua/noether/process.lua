@@ -542,55 +542,6 @@ function M.run(argv, opts)
   return result, err
 end
 
-local Watch = {}
-local watch_metatable = { __name = "noether.watch", __index = Watch }
-
-local WATCH_SECS = 0.01
-
---- Something to wait for that is no process, as a lock that somebody else holds: looked at every
--- now and then. It takes a process's place in @{wait_any}, and in a task's `await`.
--- @tparam function look gives something true when it is over; must not yield
--- @treturn table with `step`, `wait`, `timeout`, `result`, `cancel`, `close` as of a process
-function M.watch(look)
-  return setmetatable({ look = look }, watch_metatable)
-end
-
-function Watch:step()
-  if not self.outcome then
-    local seen = self.look()
-    if seen then self.outcome = { result = seen } end
-  end
-  return self.outcome ~= nil
-end
-
-function Watch:wait(secs)
-  local deadline = secs and core.clock() + secs or math.huge
-  while not self:step() do
-    local left = deadline - core.clock()
-    if left <= 0 then break end
-    core.poll({}, math.min(left, WATCH_SECS), {})
-  end
-  return self:result()
-end
-
-function Watch:timeout()
-  return self.outcome and 0 or WATCH_SECS
-end
-
-function Watch:result()
-  if self.outcome then return self.outcome.result, self.outcome.err end
-  return nil, pending()
-end
-
-function Watch:cancel()
-  if not self.outcome then
-    self.outcome = { err = errors.new{ kind = "cancelled", message = "the wait was cancelled" } }
-  end
-  return true
-end
-
-Watch.close = Watch.cancel
-
 local Timer = {}
 local timer_metatable = { __name = "noether.timer", __index = Timer }
 
