@@ -23,6 +23,9 @@ EDIT        ?= -l:libedit.a -l:libtinfo.a -l:libbsd.a -l:libmd.a
 LUA_DIR    ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LUA_LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 
+# What reads the sources' doc comments while building.
+HOST_LUA ?= lua$(LUA_VERSION)
+
 # The supervisor is a static program of its own, with its own C library.
 JAIL_CC     ?= musl-gcc
 JAIL_CFLAGS ?= -Os
@@ -50,6 +53,7 @@ MAIN_SOURCES    := $(sort $(wildcard src/*.c))
 JAIL_SOURCES    := $(sort $(wildcard src/jail/*.c)) src/core/fd.c \
                    src/core/text.c src/core/tree.c
 LUA_SOURCES     := $(sort $(shell find lua/noether -name '*.lua'))
+DOCS_SOURCES    := tools/docs.lua $(sort $(wildcard tools/docs/*.lua))
 TEST_SOURCES    := $(sort $(wildcard spec/c/*_test.c))
 FUZZ_SOURCES    := $(sort $(wildcard spec/fuzz/*_fuzz.c))
 
@@ -78,6 +82,7 @@ COMPLETIONS := $(BUILD)/share/completions/noether.bash \
                $(BUILD)/share/completions/noether.zsh \
                $(BUILD)/share/completions/noether.fish
 MANUAL      := man/noether.1 man/noether-lua.1
+REFERENCE   := $(OBJ)/gen/lua/noether/reference.lua
 OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
                $(PKG_CONFIG) $(APPARMOR) $(JAIL) $(COMPLETIONS)
 SUPPORT     := $(BUILD)/spec/support.so $(BUILD)/spec/pty.so
@@ -117,8 +122,8 @@ SETUP := $(if $(GOAL),deps)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help deps demo test tests spec check-layers lint asan check-deep \
-        man bench install install-lua uninstall clean FORCE
+.PHONY: all help deps demo test tests spec types check-layers lint asan \
+        check-deep man bench install install-lua uninstall clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
 
@@ -177,13 +182,21 @@ $(OBJ)/gen/jail_image.c: $(JAIL) tools/embed.sh
 	$(call SAY,EMBED)
 	$(Q)tools/embed.sh bytes noe_jail_image $(JAIL) >$@
 
-# The directories too: a file that is taken away changes only them. What comes
-# from elsewhere may be installed only now.
-$(OBJ)/gen/embedded.c: $(LUA_SOURCES) $(sort $(dir $(LUA_SOURCES))) \
-                       $(wildcard $(LUA_EMBEDS)) tools/embed.sh | $(SETUP)
+# What the doc comments say, for help() in the interpreter. The directories
+# too: a file that is taken away changes only them.
+$(REFERENCE): $(LUA_SOURCES) $(sort $(dir $(LUA_SOURCES))) $(DOCS_SOURCES) \
+              README.md include/noether.h | $(SETUP)
+	@mkdir -p $(@D)
+	$(call SAY,DOCS)
+	$(Q)$(HOST_LUA) tools/docs.lua reference >$@
+
+# What comes from elsewhere may be installed only now.
+$(OBJ)/gen/embedded.c: $(LUA_SOURCES) $(REFERENCE) $(wildcard $(LUA_EMBEDS)) \
+                       tools/embed.sh | $(SETUP)
 	@mkdir -p $(@D)
 	$(call SAY,EMBED)
-	$(Q)tools/embed.sh lua lua $(LUA_SOURCES) $(LUA_EMBEDS) >$@
+	$(Q)tools/embed.sh lua lua $(LUA_SOURCES) $(LUA_EMBEDS) \
+	  -- $(OBJ)/gen/lua $(REFERENCE) >$@
 
 $(PKG_CONFIG): noether.pc.in include/noether.h $(OBJ)/prefix
 	@mkdir -p $(@D)
@@ -271,6 +284,9 @@ tests: $(TEST_PROGRAMS) $(SUPPORT)
 
 spec: $(NOETHER_LUA) $(SUPPORT) ## run the specs, or only FILE=spec/x_spec.lua
 	@SPEC_SANITIZED=$(if $(SANITIZE),1) tools/spec.sh $(BUILD) $(FILE)
+
+types: ## write types/noether.lua anew, from the sources' doc comments
+	$(Q)$(HOST_LUA) tools/docs.lua types >types/noether.lua
 
 check-layers: $(NOETHER_LUA) ## refuse a dependency that points the wrong way
 	@$(NOETHER_LUA) tools/check-layers.lua .

@@ -24,12 +24,12 @@ build lua-argparse    -        the command line of noether, likewise
 build libmbedtls-dev  -        SHA-256
 build libseccomp-dev  -        filters of system calls
 build libedit-dev     -        editing lines at the prompt
+build lua5.4          lua5.4   reads the doc comments, for help()
 run   bubblewrap      bwrap    a sandbox
 run   python3         python3  runs Python stages
 run   nodejs          node     runs JavaScript stages
 run   bash            bash     runs Bash stages
 test  lua-busted      -        runs the specs
-test  lua5.4          lua5.4   the interpreter that noether-lua is compared with
 test  lua-cjson       -        JSON for that interpreter
 test  lua-lpeg        -        parsing, likewise
 test  lua-luv         -        an event loop to run stages in
