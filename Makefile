@@ -117,12 +117,13 @@ JAIL_LINK    = -static -no-pie -s -Wl,--gc-sections -Wl,--build-id=none \
                -Wl,-z,noseparate-code -Wl,-z,norelro
 
 # These goals install what they need, before anything is compiled.
-GOAL  := $(firstword $(filter demo test asan check-deep bench,$(MAKECMDGOALS)))
+GOAL  := $(firstword $(filter demo test asan check-deep bench docs, \
+           $(MAKECMDGOALS)))
 SETUP := $(if $(GOAL),deps)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help deps demo test tests spec types check-layers lint asan \
+.PHONY: all help deps demo test tests spec types docs check-layers lint asan \
         check-deep man bench install install-lua uninstall clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
@@ -287,6 +288,9 @@ spec: $(NOETHER_LUA) $(SUPPORT) ## run the specs, or only FILE=spec/x_spec.lua
 
 types: ## write types/noether.lua anew, from the sources' doc comments
 	$(Q)$(HOST_LUA) tools/docs.lua types >types/noether.lua
+
+docs: $(SETUP) ## write docs/api, HTML pages of the doc comments
+	$(Q)tools/ldoc.sh $(HOST_LUA) docs/api
 
 check-layers: $(NOETHER_LUA) ## refuse a dependency that points the wrong way
 	@$(NOETHER_LUA) tools/check-layers.lua .

@@ -3,7 +3,7 @@
 # Installs the Debian packages that a goal of the Makefile needs and this
 # machine lacks.
 #
-#   deps.sh demo | test | asan | lint | check-deep | bench
+#   deps.sh demo | test | asan | docs | lint | check-deep | bench
 #
 # Nothing is done, and nothing printed, where nothing is missing.
 set -eu
@@ -39,6 +39,7 @@ test  fish            fish     completes command lines
 test  zsh             zsh      likewise
 test  python3-numpy   -        likewise
 test  python3-pip     -        likewise
+docs  lua-ldoc        ldoc     makes HTML of the doc comments
 lint  clang           clang    the second C compiler
 lint  clang-format    -        checks the layout of C
 lint  cppcheck        cppcheck checks C
@@ -53,12 +54,13 @@ TABLE
 
 case ${1-} in
 demo) groups='build run' ;;
-test | asan) groups='build run test' ;;
+test | asan) groups='build run test docs' ;;
+docs) groups='build docs' ;;
 lint) groups='build lint' ;;
-check-deep) groups='build run test lint deep' ;;
+check-deep) groups='build run test docs lint deep' ;;
 bench) groups='build run bench' ;;
 *)
-  echo 'usage: deps.sh demo | test | asan | lint | check-deep | bench' >&2
+  echo 'usage: deps.sh demo | test | asan | docs | lint | check-deep | bench' >&2
   exit 2
   ;;
 esac

@@ -42,8 +42,10 @@ end
 local function values(list)
   local out = {}
   for index, value in ipairs(list) do
-    out[index] = { name = value.name, type = value.type or "any", optional = value.optional or false,
-      default = value.default, text = value.text }
+    out[index] = {
+      name = value.name, type = value.type or "any", optional = value.optional or false,
+      default = value.default, text = value.text,
+    }
   end
   return out
 end

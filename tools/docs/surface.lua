@@ -11,9 +11,9 @@ local MODULES = {
   { name = "noether.nix_executor", file = "nix_executor.lua" },
 }
 
--- What users get from functions, by the name of the table of methods in a file. `handle` is what the
--- README calls one. A class may be what others have in common: `also` are the methods, told of in
--- another file, that each of them has, too.
+-- What users get from functions, by the name of the table of methods in a file. `handle` is what
+-- the README calls one. A class may be what others have in common: `also` are the methods, told of
+-- in another file, that each of them has, too.
 local CLASSES = {
   { name = "AnyExecutor", handle = "executor", file = "face.lua", owner = "Face",
     also = { file = "executor.lua", owner = "Executor", in_file = "inline.lua",
@@ -22,7 +22,11 @@ local CLASSES = {
     extends = "AnyExecutor" },
   { name = "Task", handle = "task", file = "task.lua", owner = "Task" },
   { name = "Process", handle = "process", file = "process.lua", owner = "Process" },
-  { name = "Set", handle = "set", file = "process.lua", owner = "Set" },
+  { name = "Set", handle = "set", file = "set.lua", owner = "Set" },
+  { name = "Budget", handle = "budget", file = "budget.lua", owner = "Budget",
+    extends = "AnyExecutor" },
+  { name = "Cache", handle = "cache", file = "caching.lua", owner = "Caching",
+    extends = "AnyExecutor" },
   { name = "Store", handle = "store", file = "store.lua", owner = "Memory" },
   { name = "Error", handle = "err", file = "error.lua", owner = "Error" },
 }
@@ -37,6 +41,12 @@ local OPTIONS = {
     heading = "Options of an executor", text = "The options that `config_snapshot` gives." },
   { name = "RunOptions", module = "process", field = "RUN_OPTIONS",
     heading = "Options of run and spawn", text = "Options of `noether.run` and `noether.spawn`." },
+  { name = "RetryOptions", module = "retry", field = "OPTIONS",
+    heading = "Retry, budget, cache", text = "Options of `noether.retry`." },
+  { name = "BudgetOptions", module = "budget", field = "OPTIONS",
+    heading = "Retry, budget, cache", text = "Options of `noether.budget`." },
+  { name = "CacheOptions", module = "caching", field = "OPTIONS",
+    heading = "Retry, budget, cache", text = "Options of `noether.cache`." },
   { name = "Limits", module = "process", field = "LIMITS",
     heading = "Options of a call", text = "What a tree of processes may use." },
 }
@@ -50,7 +60,8 @@ local FIELD_TYPES = { version = "string", null = "lightuserdata" }
 -- Types of options that say more than the word by which they are checked.
 local OPTION_TYPES = {
   allow_effects = "{string|table,...}", log = "fun(level:string,message:string,fields:table)",
-  on_log = "fun(line:string)",
+  on_log = "fun(line:string)", on_stdout = "fun(piece:string)", on_stderr = "fun(piece:string)",
+  kinds = "{Kind,...}",
 }
 
 local CHECKED_AS = {
@@ -58,6 +69,7 @@ local CHECKED_AS = {
   text = "string", path = "string", boolean = "boolean", table = "table",
   ["function"] = "function", list = "table", strings = "{string,...}",
   variables = "{[string]=string}", store = "Store", any = "any",
+  input = "string|Stream|function", stream = "Stream", flake = "string", amount = "number",
 }
 
 local function read_file(path)
@@ -73,7 +85,9 @@ end
 -- they need of C is never called.
 local function loader(root)
   local loaded = {}
-  local stub = setmetatable({}, { __index = function() return function() end end })
+  local stub = {}
+  local function give() return stub end
+  setmetatable(stub, { __index = give, __call = give })
   local env = setmetatable({}, { __index = _G })
   local function load_module(name)
     local path = name:match "^noether%.(.+)$"
@@ -103,8 +117,8 @@ end
 
 local function source_files(root)
   local list = {}
-  local pipe = assert(io.popen(("cd '%s/lua/noether' && find . -name '*.lua' | LC_ALL=C sort"):format(
-    root)))
+  local command = "cd '%s/lua/noether' && find . -name '*.lua' | LC_ALL=C sort"
+  local pipe = assert(io.popen(command:format(root)))
   for line in pipe:lines() do
     list[#list + 1] = line:sub(3)
   end
@@ -226,7 +240,9 @@ end
 local function methods_of(self, file, owner)
   local list = {}
   for _, item in ipairs(read_items(self, file).list) do
-    if item.owner == owner and item.kind == "function" and not item.is_local then
+    if item.owner == owner and item.is_local then
+      self.internal[item.name] = true
+    elseif item.owner == owner and item.kind == "function" then
       list[#list + 1] = item
     end
   end
@@ -271,7 +287,9 @@ local function readme_rows(readme, heading)
   local section = readme:sub(from, (readme:find("\n## ", from, true) or 0) - 1)
   local rows = {}
   for name, default, meaning in section:gmatch "\n| `([%w_]+)` | ([^\n]-) | ([^\n]*) |%f[\n]" do
-    rows[name] = { default = unquoted(default), text = unquoted(meaning) }
+    -- "retry: " says whose row it is where several have one table.
+    local text = unquoted(meaning):gsub("^%l+: ", "")
+    rows[name] = { default = unquoted(default), text = text }
   end
   return rows
 end
@@ -311,8 +329,8 @@ end
 function option_type(self, name, expected)
   if OPTION_TYPES[name] then return OPTION_TYPES[name] end
   if is_words(expected) then
-    local is_isolation = #expected == #self.load("noether.isolation").NAMES and expected[1] == "auto"
-    return is_isolation and "Isolation" or quoted_words(expected)
+    local isolations = quoted_words(self.load("noether.isolation").NAMES)
+    return quoted_words(expected) == isolations and "Isolation" or quoted_words(expected)
   elseif type(expected) == "table" then
     return fields_type(self, expected.fields)
   end
@@ -383,13 +401,14 @@ end
 --- Read the surface.
 -- @tparam string root of the source tree
 -- @treturn table `modules`, `functions`, `fields`, `scopes`, `classes`, `tables`, `words` (lists),
--- and `problems`: what the comments lack, a line each
+-- `internal` (names of methods that classes keep to themselves: @local) and `problems`: what the
+-- comments lack, a line each
 -- @raise on a comment that cannot be read
 function M.read(root)
   local self = {
-    root = root, load = loader(root), files = {}, seen = {}, readme = read_file(root .. "/README.md"),
-    modules = MODULES, functions = {}, fields = {}, scopes = {}, classes = {}, tables = {},
-    problems = {},
+    root = root, readme = read_file(root .. "/README.md"), load = loader(root), files = {},
+    seen = {}, modules = MODULES, functions = {}, fields = {}, scopes = {}, classes = {},
+    tables = {}, internal = {}, problems = {},
   }
   for _, module in ipairs(MODULES) do
     add_module(self, module)

@@ -91,7 +91,8 @@ local function put_function(out, prefix, item)
       param.text))
   end
   for _, value in ipairs(item.returns) do
-    put(out, described("---@return " .. return_type(value), value.text ~= "" and "# " .. value.text))
+    local text = value.text ~= "" and "# " .. value.text or ""
+    put(out, described("---@return " .. return_type(value), text))
   end
   put(out, "function %s%s(%s) end", prefix, item.name, table.concat(names, ", "))
   put(out, "")
