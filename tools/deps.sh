@@ -34,6 +34,7 @@ test  lua-cjson       -        JSON for that interpreter
 test  lua-lpeg        -        parsing, likewise
 test  lua-luv         -        an event loop to run stages in
 test  lua-cqueues     -        another one
+test  pkgconf         pkg-config finds flags for the examples
 test  git             git      real work for the sandbox
 test  fish            fish     completes command lines
 test  zsh             zsh      likewise
@@ -48,7 +49,6 @@ lint  lua5.1          luac5.1  checks that Lua 5.1 can read the library
 lint  mandoc          mandoc   checks the manual
 deep  libclang-rt-dev -        what a fuzzer is linked with
 deep  clang-tidy      -        checks C slowly
-bench lua-luv         -        a peer to compare with
 TABLE
 }
 
@@ -58,7 +58,7 @@ test | asan) groups='build run test docs' ;;
 docs) groups='build docs' ;;
 lint) groups='build lint' ;;
 check-deep) groups='build run test docs lint deep' ;;
-bench) groups='build run bench' ;;
+bench) groups='build run test bench' ;;
 *)
   echo 'usage: deps.sh demo | test | asan | docs | lint | check-deep | bench' >&2
   exit 2

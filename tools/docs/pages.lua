@@ -16,8 +16,8 @@ local INTRODUCTION = {
 local MODULE_TEXTS = {
   noether = "Run a stage - a few lines of Python, JavaScript or Bash - from Lua: JSON in, JSON "
     .. "out, inside a sandbox, under a deadline, and with nothing left behind.\n\n"
-    .. "Misuse raises. What the world refuses is `nil, err`, where `err.kind` is for programs and `tostring(err)` for "
-    .. "people.",
+    .. "Misuse raises. What the world refuses is `nil, err`, where `err.kind` is for programs and "
+    .. "`tostring(err)` for people.",
   ["noether.nix_executor"] = "The names of the original, as constructors over the one executor.",
 }
 
