@@ -162,8 +162,8 @@ end
 -- @tparam string|Stage id as for `execute`
 -- @tparam {any,...}|function inputs as for `map`
 -- @tparam[opt] MapOptions opts as for `map`
--- @treturn ?function what `for` takes: called, it returns the next index and record; `close()` gives
--- it up. Or nil and an error as of `map`
+-- @treturn ?function what `for` takes: called, it returns the next index and record; `close()`
+-- gives it up. Or nil and an error as of `map`
 -- @treturn ?Error error
 -- @raise as `map`
 -- @usage

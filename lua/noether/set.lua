@@ -216,8 +216,8 @@ end
 --- Add a process or task, of any executor. One that is in the set already stays; it may be in
 -- other sets, too, and be waited for, cancelled and closed by itself.
 -- @tparam Process|Task handle
--- @treturn ?Process|Task the handle; or nil and an error (`closed`, `spawn_failed`: no descriptor is
--- left)
+-- @treturn ?Process|Task the handle; or nil and an error (`closed`, `spawn_failed`: no descriptor
+-- is left)
 -- @treturn ?Error error
 -- @raise if it is no process or task
 -- @usage
@@ -328,8 +328,8 @@ end
 -- given in the order in which they were seen to be, and what a callback of a task raised is raised
 -- by the task's `wait`, not here.
 -- @tparam[opt] number secs how long at most; nil is as long as it takes, 0 never blocks
--- @treturn ?Process|Task one whose `wait` returns at once; nil alone if the set is empty, nil and an
--- error if none is over in time (`pending`) or the set is closed (`closed`)
+-- @treturn ?Process|Task one whose `wait` returns at once; nil alone if the set is empty, nil and
+-- an error if none is over in time (`pending`) or the set is closed (`closed`)
 -- @treturn ?Error error
 -- @raise on a wrong type
 -- @usage
