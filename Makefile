@@ -117,14 +117,15 @@ JAIL_LINK    = -static -no-pie -s -Wl,--gc-sections -Wl,--build-id=none \
                -Wl,-z,noseparate-code -Wl,-z,norelro
 
 # These goals install what they need, before anything is compiled.
-GOAL  := $(firstword $(filter demo test asan check-deep bench docs, \
-           $(MAKECMDGOALS)))
+GOAL  := $(firstword $(filter demo test asan check-deep check-packages \
+           bench docs deb,$(MAKECMDGOALS)))
 SETUP := $(if $(GOAL),deps)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help deps demo test tests spec types docs check-layers lint asan \
-        check-deep man bench install install-lua uninstall clean FORCE
+        check-deep check-packages man bench install install-lua uninstall \
+        dist deb clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
 
@@ -307,7 +308,7 @@ asan: $(SETUP) ## the C tests and the specs under ASan and UBSan
 	+@$(WITH_ASAN) all tests
 	@SPEC_SANITIZED=1 tools/test.sh $(BUILD)/asan --once
 
-check-deep: asan all tests $(FUZZERS) ## what takes long: asan, clang-tidy, fuzzers
+check-deep: asan all tests check-packages $(FUZZERS) ## what takes long: asan, clang-tidy, fuzzers
 	@tools/lint.sh deep
 	@for name in $(notdir $(FUZZERS:_fuzz=)); do \
 	  found=$(BUILD)/spec/fuzz/$$name.found; mkdir -p $$found; \
@@ -369,6 +370,27 @@ uninstall: ## remove what install put there
 	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/noether' \
 	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_noether' \
 	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/noether.fish'
+
+dist: ## pack what is committed: build/noether-VERSION.tar.gz
+	@tools/dist.sh $(VERSION) $(BUILD)/noether-$(VERSION).tar.gz
+
+# A build of its own: the prefix is written into programs.
+WITH_DEB := $(MAKE) --no-print-directory BUILD=$(BUILD)/deb PREFIX=/usr \
+            CFLAGS='-O2 -g -ffile-prefix-map=$(CURDIR)=.'
+
+deb: $(SETUP) ## make a Debian package: build/noether_VERSION_ARCH.deb
+	+@$(WITH_DEB) all
+	@rm -rf $(BUILD)/deb/root
+	+@$(WITH_DEB) install DESTDIR=$(abspath $(BUILD)/deb/root) \
+	  LUA_DIR=/usr/share/lua/5.4 LUA_LIBDIR=/usr/lib/lua/5.4 >/dev/null
+	@tools/deb.sh $(VERSION) $(BUILD)/deb/root $(BUILD)
+
+check-packages: deb ## try the Debian package and the rockspec (as root)
+	@cp $(BUILD)/noether_$(VERSION)_*.deb $(BUILD)/deb/first.deb
+	+@$(MAKE) --no-print-directory deb >/dev/null
+	@cmp $(BUILD)/deb/first.deb $(BUILD)/noether_$(VERSION)_*.deb
+	@tools/check-deb.sh $(BUILD)/deb/first.deb $(BUILD)/deb/check
+	@tools/check-rock.sh $(BUILD)/rock
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

@@ -3,7 +3,8 @@
 # Installs the Debian packages that a goal of the Makefile needs and this
 # machine lacks.
 #
-#   deps.sh demo | test | asan | docs | lint | check-deep | bench
+#   deps.sh demo | test | asan | docs | lint | deb | check-packages |
+#           check-deep | bench
 #
 # Nothing is done, and nothing printed, where nothing is missing.
 set -eu
@@ -49,6 +50,9 @@ lint  lua5.1          luac5.1  checks that Lua 5.1 can read the library
 lint  mandoc          mandoc   checks the manual
 deep  libclang-rt-dev -        what a fuzzer is linked with
 deep  clang-tidy      -        checks C slowly
+deb   dpkg-dev        dpkg-shlibdeps which packages hold what ours needs
+pack  debootstrap     debootstrap a machine to try the package on
+pack  luarocks        luarocks tries the rockspec
 TABLE
 }
 
@@ -56,11 +60,13 @@ case ${1-} in
 demo) groups='build run' ;;
 test | asan) groups='build run test docs' ;;
 docs) groups='build docs' ;;
+deb) groups='build deb' ;;
+check-packages) groups='build run deb pack' ;;
 lint) groups='build lint' ;;
-check-deep) groups='build run test docs lint deep' ;;
+check-deep) groups='build run test docs lint deep deb pack' ;;
 bench) groups='build run test bench' ;;
 *)
-  echo 'usage: deps.sh demo | test | asan | docs | lint | check-deep | bench' >&2
+  sed -n 's/^#   //p' "$0" | head -n 2 >&2
   exit 2
   ;;
 esac
