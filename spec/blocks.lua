@@ -5,11 +5,29 @@
 --     <!-- tested -->         a block of sh is run (others are only read through)
 --     <!-- run: lua5.4 -->    a block of Lua is run by that interpreter, not by noether-lua
 --     <!-- file: NAME -->     a block is a file, which blocks that follow find beside them
+--
+-- A block of console is a session at noether-lua's prompt: what stands after a prompt is typed.
 local helper = require "spec.helper"
 
 local M = {}
 
 local build = helper.lua:match("^(.*)/bin/[^/]+$")
+
+-- What is typed in a session, and what there is to see without it.
+local function split_session(block)
+  local typed, shown = {}, {}
+  for line in block.code:gmatch("([^\n]*)\n") do
+    local prompt, text = line:match("^(>>?) ?(.*)$")
+    if prompt then
+      typed[#typed + 1] = text
+      shown[#shown + 1] = prompt .. " "
+    else
+      shown[#shown + 1] = line .. "\n"
+    end
+  end
+  block.code = table.concat(typed, "\n") .. "\n"
+  block.output = table.concat(shown)
+end
 
 --- The blocks of a document in order.
 -- @tparam string path below the project's root
@@ -31,6 +49,7 @@ function M.read(path)
         found[#found].output = block.code
       else
         found[#found + 1] = block
+        if block.language == "console" then split_session(block) end
       end
       block = nil
     elseif block then
@@ -94,6 +113,17 @@ function runners.c(block, directory)
   return helper.shell(("cd %s && cc -Wall -Wextra -Werror hello.c %s -o hello && "
     .. "LD_LIBRARY_PATH=%s/lib ./hello"):format(
     helper.quote(directory), compiler_flags(), helper.quote(build)))
+end
+
+-- On a terminal, which shows what is typed ahead before the banner: both are left out, and the last
+-- prompt, which nobody answers.
+function runners.console(block, directory)
+  local path = helper.write(directory .. "/typed", block.code)
+  local output, code = helper.shell(("cd %s && TERM=dumb script -qec %s /dev/null <%s"):format(
+    helper.quote(directory), helper.quote(helper.lua), helper.quote(path)))
+  output = output:gsub("\r", "")
+  local _, banner = output:find("\nnoether [%d.]+\n")
+  return (output:sub((banner or 0) + 1):gsub("> \n$", "")), code
 end
 
 --- Whether a block is run, and what it prints compared.

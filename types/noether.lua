@@ -289,6 +289,10 @@
 ---@field fd? integer a descriptor of the caller's
 ---@field share? boolean the program gets the descriptor itself
 
+---Options of `noether.trace.page` and `noether.trace.write`.
+---@class noether.TraceOptions
+---@field title? string what was run
+
 ---Options of `executor:warmup`.
 ---@class noether.WarmupOptions
 ---@field setup_timeout_secs? number as of a call, for each language
@@ -678,17 +682,17 @@ function noether.budget(executor, opts) end
 function noether.cache(executor, opts) end
 
 ---Runs as a page.
----@param records table a list of `{ output, err, info }`, as `map` gives it; at most 10,000 are shown
----@param opts? table `title`: what was run
+---@param records noether.Record[] a list of `{ output, err, info }`, as `map` gives it; at most 10,000 are shown
+---@param opts? noether.TraceOptions
 ---@return string # HTML, with no need of anything beside it
 function noether.trace.page(records, opts) end
 
 ---Write runs as a page: all of it, under its name, or nothing.
 ---@param path string of the file; one that is there is replaced
----@param records table as of page
----@param opts? table as of page
+---@param records noether.Record[] as of page
+---@param opts? noether.TraceOptions
 ---@return boolean? # true; or nil and an error (`input_invalid`)
----@return table?
+---@return noether.Error? # error
 function noether.trace.write(path, records, opts) end
 
 ---Run a program to its end.
