@@ -23,6 +23,9 @@ EDIT        ?= -l:libedit.a -l:libtinfo.a -l:libbsd.a -l:libmd.a
 LUA_DIR    ?= $(PREFIX)/share/lua/$(LUA_VERSION)
 LUA_LIBDIR ?= $(PREFIX)/lib/lua/$(LUA_VERSION)
 
+# What reads the sources' doc comments while building.
+HOST_LUA ?= lua$(LUA_VERSION)
+
 # The supervisor is a static program of its own, with its own C library.
 JAIL_CC     ?= musl-gcc
 JAIL_CFLAGS ?= -Os
@@ -51,6 +54,7 @@ MAIN_SOURCES    := $(sort $(wildcard src/*.c))
 JAIL_SOURCES    := $(sort $(wildcard src/jail/*.c)) src/core/fd.c \
                    src/core/text.c src/core/tree.c
 LUA_SOURCES     := $(sort $(shell find lua/noether -name '*.lua'))
+DOCS_SOURCES    := tools/docs.lua $(sort $(wildcard tools/docs/*.lua))
 TEST_SOURCES    := $(sort $(wildcard spec/c/*_test.c))
 FUZZ_SOURCES    := $(sort $(wildcard spec/fuzz/*_fuzz.c))
 
@@ -79,6 +83,7 @@ COMPLETIONS := $(BUILD)/share/completions/noether.bash \
                $(BUILD)/share/completions/noether.zsh \
                $(BUILD)/share/completions/noether.fish
 MANUAL      := man/noether.1 man/noether-lua.1
+REFERENCE   := $(OBJ)/gen/lua/noether/reference.lua
 OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) \
                $(SHARED_LIB) $(PKG_CONFIG) $(APPARMOR) $(JAIL) $(COMPLETIONS)
 SUPPORT     := $(BUILD)/spec/support.so $(BUILD)/spec/pty.so $(BUILD)/spec/faults/inject.so
@@ -113,14 +118,15 @@ JAIL_LINK    = -static -no-pie -s -Wl,--gc-sections -Wl,--build-id=none \
                -Wl,-z,noseparate-code -Wl,-z,norelro
 
 # These goals install what they need, before anything is compiled.
-GOAL  := $(firstword $(filter demo test asan faults check-deep bench soak, \
-           $(MAKECMDGOALS)))
+GOAL  := $(firstword $(filter demo test asan faults check-deep \
+           check-packages bench docs deb soak,$(MAKECMDGOALS)))
 SETUP := $(if $(GOAL),deps)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help deps demo test tests spec check-layers lint asan check-deep \
-        faults soak man bench install install-lua uninstall clean FORCE
+.PHONY: all help deps demo test tests spec types docs check-layers lint asan \
+        faults check-deep check-packages soak man bench install install-lua \
+        uninstall dist deb clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
 
@@ -179,13 +185,21 @@ $(OBJ)/gen/jail_image.c: $(JAIL) tools/embed.sh
 	$(call SAY,EMBED)
 	$(Q)tools/embed.sh bytes noe_jail_image $(JAIL) >$@
 
-# The directories too: a file that is taken away changes only them. What comes
-# from elsewhere may be installed only now.
-$(OBJ)/gen/embedded.c: $(LUA_SOURCES) $(sort $(dir $(LUA_SOURCES))) \
-                       $(wildcard $(LUA_EMBEDS)) tools/embed.sh | $(SETUP)
+# What the doc comments say, for help() in the interpreter. The directories
+# too: a file that is taken away changes only them.
+$(REFERENCE): $(LUA_SOURCES) $(sort $(dir $(LUA_SOURCES))) $(DOCS_SOURCES) \
+              README.md include/noether.h | $(SETUP)
+	@mkdir -p $(@D)
+	$(call SAY,DOCS)
+	$(Q)$(HOST_LUA) tools/docs.lua reference >$@
+
+# What comes from elsewhere may be installed only now.
+$(OBJ)/gen/embedded.c: $(LUA_SOURCES) $(REFERENCE) $(wildcard $(LUA_EMBEDS)) \
+                       tools/embed.sh | $(SETUP)
 	@mkdir -p $(@D)
 	$(call SAY,EMBED)
-	$(Q)tools/embed.sh lua lua $(LUA_SOURCES) $(LUA_EMBEDS) >$@
+	$(Q)tools/embed.sh lua lua $(LUA_SOURCES) $(LUA_EMBEDS) \
+	  -- $(OBJ)/gen/lua $(REFERENCE) >$@
 
 $(PKG_CONFIG): noether.pc.in include/noether.h $(OBJ)/prefix
 	@mkdir -p $(@D)
@@ -279,6 +293,12 @@ tests: $(TEST_PROGRAMS) $(SUPPORT)
 spec: $(NOETHER) $(SUPPORT) ## run the specs, or only FILE=spec/x_spec.lua
 	@SPEC_SANITIZED=$(if $(SANITIZE),1) tools/spec.sh $(BUILD) $(FILE)
 
+types: ## write types/noether.lua anew, from the sources' doc comments
+	$(Q)$(HOST_LUA) tools/docs.lua types >types/noether.lua
+
+docs: $(SETUP) ## write docs/api, HTML pages of the doc comments
+	$(Q)tools/ldoc.sh $(HOST_LUA) docs/api
+
 check-layers: $(NOETHER_LUA) ## refuse a dependency that points the wrong way
 	@$(NOETHER_LUA) tools/check-layers.lua .
 
@@ -294,7 +314,7 @@ asan: $(SETUP) ## the C tests and the specs under ASan and UBSan
 	+@$(WITH_ASAN) all tests
 	@SPEC_SANITIZED=1 tools/test.sh $(BUILD)/asan --once
 
-check-deep: asan all tests faults $(FUZZERS) ## what takes long: all there is to try
+check-deep: asan all tests faults check-packages $(FUZZERS) ## what takes long
 	@tools/lint.sh deep
 	@for name in $(notdir $(FUZZERS:_fuzz=)); do \
 	  found=$(BUILD)/spec/fuzz/$$name.found; mkdir -p $$found; \
@@ -365,6 +385,27 @@ uninstall: ## remove what install put there
 	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/noether' \
 	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_noether' \
 	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/noether.fish'
+
+dist: ## pack what is committed: build/noether-VERSION.tar.gz
+	@tools/dist.sh $(VERSION) $(BUILD)/noether-$(VERSION).tar.gz
+
+# A build of its own: the prefix is written into programs.
+WITH_DEB := $(MAKE) --no-print-directory BUILD=$(BUILD)/deb PREFIX=/usr \
+            CFLAGS='-O2 -g -ffile-prefix-map=$(CURDIR)=.'
+
+deb: $(SETUP) ## make a Debian package: build/noether_VERSION_ARCH.deb
+	+@$(WITH_DEB) all
+	@rm -rf $(BUILD)/deb/root
+	+@$(WITH_DEB) install DESTDIR=$(abspath $(BUILD)/deb/root) \
+	  LUA_DIR=/usr/share/lua/5.4 LUA_LIBDIR=/usr/lib/lua/5.4 >/dev/null
+	@tools/deb.sh $(VERSION) $(BUILD)/deb/root $(BUILD)
+
+check-packages: deb ## try the Debian package and the rockspec (as root)
+	@cp $(BUILD)/noether_$(VERSION)_*.deb $(BUILD)/deb/first.deb
+	+@$(MAKE) --no-print-directory deb >/dev/null
+	@cmp $(BUILD)/deb/first.deb $(BUILD)/noether_$(VERSION)_*.deb
+	@tools/check-deb.sh $(BUILD)/deb/first.deb $(BUILD)/deb/check
+	@tools/check-rock.sh $(BUILD)/rock
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
---- README.md against the project: every example is run and what it prints compared, and every
--- option, limit, kind, function and variable stands in it, with nothing else beside them.
--- An example is a fenced block; the ```text block that follows before any other block is what it
--- prints. Blocks of sh are run only after a line that is TESTED.
+--- README.md and docs/ against the project: every block is run and what it prints compared
+-- (spec/blocks.lua), and every option, limit, kind, hook, word, function and variable stands in
+-- them, with nothing else beside them.
+local blocks = require "spec.blocks"
 local helper = require "spec.helper"
 local budget = require "noether.budget"
 local caching = require "noether.caching"
@@ -12,43 +12,23 @@ local isolation = require "noether.policy.isolation"
 local noether = require "noether"
 local process = require "noether.process"
 local retry = require "noether.retry"
-
-local TESTED = "<!-- tested -->"
+local shapes = require "noether.policies.shapes"
 
 local readme = helper.read(helper.root .. "/README.md")
 
 -- ------------------------------------------------------------------------------------- reading
 
--- The examples in order: { language, code, line, output (or nil), tested }.
-local function read_examples()
-  local found, block, last, number = {}, nil, "", 0
-  for line in readme:gmatch("([^\n]*)\n") do
-    number = number + 1
-    local language = not block and line:match("^```(%a+)$")
-    if language then
-      block = { language = language, lines = {}, line = number, tested = last == TESTED }
-    elseif block and line == "```" then
-      block.code = table.concat(block.lines, "\n") .. "\n"
-      if block.language == "text" then
-        found[#found].output = block.code
-      else
-        found[#found + 1] = block
-      end
-      block = nil
-    elseif block then
-      table.insert(block.lines, line)
-    end
-    last = line
-  end
-  assert(not block, "README.md: a block that does not end")
-  return found
+local function read_document(name)
+  return helper.read(("%s/docs/%s.md"):format(helper.root, name))
 end
 
--- Rows of the tables below a heading: the cells of each, by the name in the first, without its `.
-local function rows_under(heading)
-  local _, from = readme:find("\n## " .. heading .. "\n", 1, true)
-  assert(from, "README.md has no heading " .. heading)
-  local section = readme:sub(from, (readme:find("\n## ", from, true) or 0) - 1)
+-- Rows of the tables below a heading of a text, which is the README's where none is given: the
+-- cells of each, by the name in the first, without its `.
+local function rows_under(heading, text)
+  text = text or readme
+  local _, from = text:find("\n## " .. heading .. "\n", 1, true)
+  assert(from, "there is no heading " .. heading)
+  local section = text:sub(from, (text:find("\n## ", from, true) or 0) - 1)
   local rows = {}
   for name, rest in section:gmatch("\n| `([%w_]+)` | ([^\n]*) |%f[\n]") do
     rows[name] = {}
@@ -69,46 +49,6 @@ local function sorted_keys(...)
   end
   table.sort(list)
   return list
-end
-
--- ----------------------------------------------------------------------------------- comparing
-
--- Blanks at the ends of lines are for nobody to see, or to type.
-local function plain(text)
-  return (text:gsub("[ \t]+\n", "\n"):gsub("\n+$", "\n"))
-end
-
-local runners = {}
-
-function runners.lua(example, directory)
-  local path = helper.write(directory .. "/first.lua", example.code)
-  return helper.shell(("cd %s && %s %s"):format(
-    helper.quote(directory), helper.quote(helper.lua), helper.quote(path)))
-end
-
--- Its paths are those of the source tree; what was built need not be in it.
-function runners.sh(example)
-  local build = helper.lua:match("^(.*)/bin/[^/]+$")
-  local code = example.code:gsub("%f[%w]build/", function() return build .. "/" end)
-  return helper.shell(("set -e; cd %s\n%s%s"):format(
-    helper.quote(helper.root), helper.sanitizers_first, code))
-end
-
--- What pkg-config makes of noether.pc, with the paths of a build that is not installed.
-local function compiler_flags(build)
-  local text = helper.read(build .. "/lib/pkgconfig/noether.pc")
-  local paths = { libdir = build .. "/lib", includedir = helper.root .. "/include" }
-  local flags = text:match("\nCflags: ([^\n]*)") .. " " .. text:match("\nLibs: ([^\n]*)")
-  if helper.sanitized then flags = flags .. " -fsanitize=address,undefined" end
-  return (flags:gsub("${(%w+)}", paths))
-end
-
-function runners.c(example, directory)
-  local build = helper.lua:match("^(.*)/bin/[^/]+$")
-  helper.write(directory .. "/hello.c", example.code)
-  return helper.shell(("cd %s && cc -Wall -Wextra -Werror hello.c %s -o hello && "
-    .. "LD_LIBRARY_PATH=%s/lib ./hello"):format(
-    helper.quote(directory), compiler_flags(build), helper.quote(build)))
 end
 
 -- ------------------------------------------------------------------------------------ defaults
@@ -178,23 +118,72 @@ end
 
 -- -------------------------------------------------------------------------------------- specs
 
-describe("README.md", function()
-  for _, example in ipairs(read_examples()) do
-    local run = runners[example.language]
-    if run and (example.language ~= "sh" or example.tested) then
-      it(("has an example of %s in line %d that prints what it says"):format(
-        example.language, example.line), function()
-        local output, code = run(example, helper.tmpdir())
-        assert.equal(0, code, output)
-        assert.equal(plain(assert(example.output, "its output is not shown")), plain(output))
-      end)
+local DOCUMENTS = { "README.md" }
+for _, name in ipairs(helper.list(helper.root .. "/docs")) do
+  if name:find("%.md$") then DOCUMENTS[#DOCUMENTS + 1] = "docs/" .. name end
+end
+
+local function targets_of_make()
+  local targets = {}
+  for names in ("\n" .. helper.read(helper.root .. "/Makefile")):gmatch("\n([%l -]+):") do
+    for name in names:gmatch("%S+") do
+      targets[name] = true
     end
   end
+  return targets
+end
 
+-- What must not be run here is at least sh, and names targets that there are.
+local function assert_readable(block)
+  local path = helper.write(helper.tmpdir() .. "/block.sh", block.code)
+  local output, code = helper.shell("sh -n " .. helper.quote(path))
+  assert.equal(0, code, output)
+  local targets = targets_of_make()
+  for target in block.code:gmatch("%f[%w]make (%l[%l-]*)") do
+    assert.truthy(targets[target], target)
+  end
+end
+
+for _, document in ipairs(DOCUMENTS) do
+  describe(document, function()
+    local list = blocks.read(document)
+    for _, block in ipairs(list) do
+      if blocks.is_run(block) then
+        it(("has an example of %s in line %d that prints what it says"):format(
+          block.language, block.line), function()
+          local output, code = blocks.run(block, list, helper.tmpdir())
+          assert.equal(0, code, output)
+          local expected = assert(block.output, "its output is not shown")
+          assert.equal(blocks.plain(expected), blocks.plain(output))
+        end)
+      elseif block.language == "sh" then
+        it(("has commands in line %d that are sh"):format(block.line), function()
+          assert_readable(block)
+        end)
+      end
+    end
+
+    it("links to files that exist", function()
+      local directory = helper.root .. "/" .. (document:match("^(.*/)") or "")
+      for path in helper.read(helper.root .. "/" .. document):gmatch("%]%(([%w_./-]+)%)") do
+        local _, code = helper.shell("test -e " .. helper.quote(directory .. path))
+        assert.equal(0, code, path)
+      end
+    end)
+
+    it("has no block in a language that nothing runs", function()
+      for _, block in ipairs(list) do
+        assert.truthy(block.language == "sh" or block.file or blocks.is_run(block), block.language)
+      end
+    end)
+  end)
+end
+
+describe("README.md", function()
   it("has examples of everything that is run", function()
     local counts = {}
-    for _, example in ipairs(read_examples()) do
-      counts[example.language] = (counts[example.language] or 0) + 1
+    for _, block in ipairs(blocks.read("README.md")) do
+      counts[block.language] = (counts[block.language] or 0) + 1
     end
     assert.truthy(counts.lua >= 6 and counts.c >= 1 and counts.sh >= 2)
   end)
@@ -252,11 +241,60 @@ describe("README.md", function()
   it("lists the environment variables that the sources read, and no other", function()
     assert.same(sorted_keys(variables_in_sources()), sorted_keys(variables_in_readme()))
   end)
+end)
 
-  it("links to files that exist", function()
-    for path in readme:gmatch("%]%(([%w_./-]+)%)") do
-      assert.truthy(select(2, helper.shell("test -e " .. helper.quote(helper.root .. "/" .. path)))
-        == 0, path)
+describe("docs/errors.md", function()
+  local text = read_document("errors")
+
+  it("lists the kinds of errors, with whose fault each is", function()
+    local rows, faults = rows_under("Kinds", text), {}
+    for _, entry in ipairs(errors.KINDS) do
+      faults[entry.kind] = entry.fault
+    end
+    assert.same(sorted_keys(faults), sorted_keys(rows))
+    for kind, row in pairs(rows) do
+      assert.equal(faults[kind], row[1], kind)
+    end
+  end)
+
+  it("lists the reasons", function()
+    local reasons = {}
+    for name in helper.read(helper.root .. "/include/noether.h"):gmatch("NOE_REASON_([%u_]+)") do
+      if name ~= "NONE" then reasons[name:lower()] = true end
+    end
+    assert.same(sorted_keys(reasons), sorted_keys(rows_under("Reasons", text)))
+  end)
+end)
+
+describe("docs/isolation.md", function()
+  local text = read_document("isolation")
+
+  it("lists the words of what is enforced", function()
+    local words = {}
+    for name in helper.read(helper.root .. "/include/noether.h"):gmatch("NOE_ENFORCED_([%u_]+)") do
+      words[name:lower()] = true
+    end
+    assert.same(sorted_keys(words), sorted_keys(
+      rows_under("What each word of `enforced` means", text)))
+  end)
+
+  it("lists the limits and the backends", function()
+    local limits = sorted_keys(process.LIMITS, { timeout_secs = 1, max_output_bytes = 1 })
+    assert.same(limits, sorted_keys(rows_under("Limits", text)))
+    local backends = {}
+    for _, name in ipairs(config.EXECUTOR_OPTIONS.isolation) do
+      backends[name] = true
+    end
+    assert.same(sorted_keys(backends), sorted_keys(rows_under("Backends", text)))
+  end)
+end)
+
+describe("docs/policy.md", function()
+  it("lists the fields of every policy", function()
+    local text = read_document("policy")
+    for module, fields in pairs(shapes.FIELDS) do
+      local heading = module == "language" and "languages/&lt;name&gt;" or module
+      assert.same(sorted_keys(fields), sorted_keys(rows_under(heading, text)), module)
     end
   end)
 end)

@@ -154,6 +154,15 @@ describe("overriding by file", function()
     end
   end)
 
+  it("gives the file hooks that stay what they were when it has replaced them", function()
+    file("pip.lua", [[
+      local builtin = ...
+      return { check = function(spec, opts) return builtin.check(spec, opts) end }]])
+    local loaded = assert(policies.load{ path = dir })
+    assert.same({ true, true }, { loaded:call("pip", "check", "six==1.0", {}) })
+    assert.is_nil(select(2, loaded:call("pip", "check", "six", {})))
+  end)
+
   it("adds a language from one file", function()
     file("languages/ruby.lua", RUBY)
     local loaded = assert(policies.load{ path = dir })

@@ -12,6 +12,7 @@ local root = assert(arg[1], "usage: check-layers.lua ROOT")
 local LAYERS = {
   { "core" },
   { "compat" },
+  { "reference" },
   { "error", "effects", "options", "inspect", "text", "tables" },
   { "policy.*" },
   { "process", "sys", "json", "isolation", "set" },

@@ -3,7 +3,8 @@
 # Installs the Debian packages that a goal of the Makefile needs and this
 # machine lacks.
 #
-#   deps.sh demo | test | asan | lint | check-deep | bench | soak
+#   deps.sh demo | test | asan | docs | lint | deb | check-packages | faults |
+#           check-deep | bench | soak
 #
 # Nothing is done, and nothing printed, where nothing is missing.
 set -eu
@@ -24,16 +25,17 @@ build lua-argparse    -        the command line of noether, likewise
 build libmbedtls-dev  -        SHA-256
 build libseccomp-dev  -        filters of system calls
 build libedit-dev     -        editing lines at the prompt
+build lua5.4          lua5.4   reads the doc comments, for help()
 run   bubblewrap      bwrap    a sandbox
 run   python3         python3  runs Python stages
 run   nodejs          node     runs JavaScript stages
 run   bash            bash     runs Bash stages
 test  lua-busted      -        runs the specs
-test  lua5.4          lua5.4   the interpreter that noether-lua is compared with
 test  lua-cjson       -        JSON for that interpreter
 test  lua-lpeg        -        parsing, likewise
 test  lua-luv         -        an event loop to run stages in
 test  lua-cqueues     -        another one
+test  pkgconf         pkg-config finds flags for the examples
 test  git             git      real work for the sandbox
 test  fish            fish     completes command lines
 test  zsh             zsh      likewise
@@ -43,6 +45,7 @@ test  nix-bin         nix      the Nix runtime's; no store is made of it
 test  patchelf        patchelf makes the store that stands in for nixpkgs
 test  python3-six     -        a package in it
 test  python3-yaml    -        likewise
+docs  lua-ldoc        ldoc     makes HTML of the doc comments
 lint  clang           clang    the second C compiler
 lint  clang-format    -        checks the layout of C
 lint  cppcheck        cppcheck checks C
@@ -52,18 +55,24 @@ lint  mandoc          mandoc   checks the manual
 deep  libclang-rt-dev -        what a fuzzer is linked with
 deep  clang-tidy      -        checks C slowly
 deep  chromium        chromium shows the page of a trace
-bench lua-luv         -        a peer to compare with
+deb   dpkg-dev        dpkg-shlibdeps which packages hold what ours needs
+pack  debootstrap     debootstrap a machine to try the package on
+pack  luarocks        luarocks tries the rockspec
 TABLE
 }
 
 case ${1-} in
 demo | soak) groups='build run' ;;
-test | asan) groups='build run test' ;;
+test | asan) groups='build run test docs' ;;
+docs) groups='build docs' ;;
+deb) groups='build deb' ;;
+check-packages) groups='build run deb pack' ;;
 lint) groups='build lint' ;;
-check-deep) groups='build run test lint deep' ;;
-bench) groups='build run bench' ;;
+check-deep) groups='build run test docs lint deep deb pack' ;;
+faults) groups='build run test' ;;
+bench) groups='build run test bench' ;;
 *)
-  echo 'usage: deps.sh demo | test | asan | lint | check-deep | bench | soak' >&2
+  sed -n 's/^#   //p' "$0" | head -n 2 >&2
   exit 2
   ;;
 esac

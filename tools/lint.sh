@@ -13,7 +13,7 @@ run() {
 }
 
 c_files() {
-  find src include spec -name '*.[ch]' | sort
+  find src include spec examples -name '*.[ch]' | sort
 }
 
 includes='-Iinclude -Isrc -Ispec/c -I/usr/include/lua5.4'

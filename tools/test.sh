@@ -68,7 +68,7 @@ run_suite_as_other() {
   done
   mkdir -p "$work/copy/build" "$work/t"
   tar cf - --exclude=.git --exclude='./build*' . | tar xf - -C "$work/copy"
-  for part in bin lib libexec spec; do
+  for part in bin lib libexec share spec; do
     cp -R "$build/$part" "$work/copy/build"
   done
   build=build

@@ -1,19 +1,39 @@
 -- SPDX-License-Identifier: MIT
 ---@meta noether
--- Types for the Lua language server. spec/types_spec.lua compares this file with the loaded modules,
--- in both directions.
-
----@class noether
----@field version string version of the library
----@field null lightuserdata JSON null, equal to cjson.null
-local noether = {}
+-- Types for the Lua language server. Generated from the sources' doc comments: `make types`.
 
 ---@alias noether.Isolation
----| "auto" # the first backend that really works here; refuses where none does
+---| "auto"
 ---| "native"
 ---| "bwrap"
 ---| "landlock"
----| "none" # no isolation at all
+---| "none"
+
+---@alias noether.Kind
+---| "stage_not_found" # caller
+---| "input_invalid" # caller
+---| "language_unknown" # caller
+---| "closed" # caller
+---| "pending" # caller
+---| "package_rejected" # host
+---| "packages_failed" # host
+---| "runtime_unavailable" # host
+---| "setup_timed_out" # host
+---| "isolation_unavailable" # host
+---| "store_failed" # host
+---| "cache_failed" # host
+---| "policy_error" # host
+---| "spawn_failed" # us
+---| "sandbox_failed" # us
+---| "timed_out" # run
+---| "output_limit" # run
+---| "memory_limit" # run
+---| "cpu_limit" # run
+---| "cancelled" # run
+---| "budget_exceeded" # run
+---| "stage_failed" # stage
+---| "output_invalid" # stage
+---| "effect_denied" # stage
 
 ---@alias noether.Reason
 ---| "exit"
@@ -26,102 +46,7 @@ local noether = {}
 ---| "status_lost"
 ---| "stream_failed"
 
----@alias noether.Kind
----| "stage_not_found" # caller
----| "input_invalid" # caller
----| "language_unknown" # caller
----| "closed" # caller
----| "pending" # caller
----| "package_rejected" # host or policy
----| "packages_failed" # host or policy
----| "runtime_unavailable" # host or policy
----| "setup_timed_out" # host or policy
----| "isolation_unavailable" # host or policy
----| "store_failed" # host or policy
----| "cache_failed" # host or policy
----| "policy_error" # host or policy
----| "spawn_failed" # the library
----| "sandbox_failed" # the library
----| "timed_out" # the run
----| "output_limit" # the run
----| "memory_limit" # the run
----| "cpu_limit" # the run
----| "cancelled" # the run
----| "budget_exceeded" # the run
----| "stage_failed" # the stage
----| "output_invalid" # the stage
----| "effect_denied" # the stage
-
----@class noether.Error
----@field kind noether.Kind what to branch on
----@field message string one line, also what tostring gives
----@field hint? string what to do
----@field stage? string id of the stage
----@field errno? string "ENOENT"
----@field limit? number the limit that was met
----@field effect? string "FsRead(/data)"
----@field result? noether.Result of the process, if one ran
----@field cause? noether.Error|string
-local Error = {}
-
----Plain data that JSON can hold.
----@return table
-function Error:to_table() end
-
----@class noether.Result
----@field ok boolean exit with code 0
----@field reason noether.Reason the first cause of its end
----@field exit_code? integer
----@field signal? string "SIGSEGV"
----@field stdout string
----@field stderr string
----@field stdout_bytes integer how many were written
----@field stderr_bytes integer how many were written
----@field stdout_truncated boolean
----@field stderr_truncated boolean
----@field duration_secs number
----@field cpu_user_secs number
----@field cpu_system_secs number
----@field max_rss_bytes? integer
----@field failed_stream? "stdin"|"stdout"|"stderr" for the reason "stream_failed"
----@field errno? string "ENOSPC"; likewise
----@field isolation noether.Isolation
----@field enforced string[]
----@field argv string[]
-
----@class noether.Runtime
----@field kind string "host", "nix", "inline"
----@field language? string
----@field path? string
----@field version? string
----@field reference? string
----@field store_path? string of nix
----@field packages? string[] what nix brings beside the interpreter
----@field nix? string nix's version
-
----@class noether.Progress
----@field language string
----@field state "locking"|"building"|"repairing"|"checking"|"ready"|"failed"
----@field detail? string what it is about
----@field done integer how many languages are over
----@field total integer
-
----@class noether.WarmupOptions
----@field setup_timeout_secs? number of each language (the executor's)
----@field on_progress? fun(event: noether.Progress)
-
----@class noether.Provenance
----@field stage? string id
----@field code string SHA-256 of the code
----@field script string SHA-256 of names and texts of the wrapped files
----@field input string SHA-256 of standard input
----@field runtime string SHA-256 of reference and version
-
----@class noether.Span
----@field name string "wrap", "resolve", "set-up", "run", "decode", "wait"
----@field start_secs number after the beginning
----@field duration_secs number
-
+---One of the attempts of `noether.retry`.
 ---@class noether.Attempt
 ---@field duration_secs number
 ---@field kind? noether.Kind of one that failed
@@ -129,156 +54,72 @@ function Error:to_table() end
 ---@field errno? string of one that failed
 ---@field wait_secs? number how long it slept after it
 
----@class noether.Info
----@field logs string what the stage printed
----@field started_secs number when, on the monotonic clock
----@field duration_secs number
----@field phases table<string, number> seconds spent in each state
----@field spans noether.Span[] what was done when, in its order
----@field limits? table<string, number> the limits of the run
----@field runtime? noether.Runtime
----@field provenance? noether.Provenance
----@field isolation? noether.Isolation
----@field enforced? string[]
----@field cached boolean whether the answer was kept from an earlier run
----@field attempts? noether.Attempt[] of noether.retry
----@field warnings string[]
----@field result? noether.Result
-
----@class noether.Stage
----@field language string
----@field code string
----@field effects? (string|table)[] nil: Unknown
----@field name? string an alias of its id
-
----@class noether.Limits
----@field memory_bytes? number of the whole tree
----@field cpu_secs? number of the whole tree
----@field processes? number
----@field open_files? number of each process
----@field file_bytes? number of each file
----@field private_bytes? number of the private directories together (with bwrap: of each)
----@field private_files? number in the private directories together
-
----@class noether.Grants
----@field paths? string[] what policies may bind read-write without an effect
----@field network? boolean whether policies may open the network without an effect
-
----@class noether.CallOptions
----@field timeout_secs? number the run's deadline (30)
----@field setup_timeout_secs? number the deadline of what comes before the run (300)
----@field max_output_bytes? number more than this ends the run (10 MiB)
----@field max_stderr_bytes? number more than this loses its middle (64 KiB)
----@field limits? noether.Limits
----@field env? table<string, string> variables to add
----@field work_dir? string a directory that is the stage's working directory
----@field on_log? fun(line: string)
-
----@class noether.ExecutorOptions
----@field store? noether.Store (NOETHER_STORE, else in memory)
----@field timeout_secs? number (30)
----@field setup_timeout_secs? number (300)
----@field max_output_bytes? number (10 MiB)
----@field max_stderr_bytes? number (64 KiB)
----@field limits? noether.Limits
----@field env? table<string, string>
----@field isolation? noether.Isolation ("auto")
----@field require_isolation? boolean refuse "none" (NOETHER_REQUIRE_ISOLATION)
----@field allow_effects? (string|table)[] refuse stages that declare more
----@field grants? noether.Grants
----@field runtime? "auto"|"host"|"nix" (NOETHER_RUNTIME, else "auto")
----@field nixpkgs? string a flake reference that the nix runtime takes (the registry's nixpkgs)
----@field lock_file? string where the nix runtime keeps what it resolved (in the cache)
----@field launch? "direct"|"run" "run": every call is a `nix run`, without isolation ("direct")
----@field cache_dir? string (NOETHER_CACHE_DIR, else the user's cache)
----@field policy? table fields of policies to replace, by module
----@field policy_path? string directories of policy files, separated by ":"
----@field allow_unpinned_pip? boolean (NOETHER_ALLOW_UNPINNED_PIP)
----@field legacy_input? boolean Python: decode a string that is JSON once more, null is {}
----@field log? fun(level: string, message: string, fields: table)
----@field log_level? "debug"|"info"|"warn"|"error" (NOETHER_LOG_LEVEL, else "info")
-
----@class noether.ExecuteRequest: noether.Stage, noether.CallOptions
----@field input? any
----@field isolation? noether.Isolation
----@field runtime? "auto"|"host"|"nix"
-
----@class noether.Config
----@field timeout_secs? number
----@field max_output_bytes? number
----@field max_stderr_bytes? number
----@field isolation? noether.Isolation
-
----@class noether.RetryOptions
----@field attempts? integer how many at most, the first included (3)
----@field kinds? noether.Kind[] what to try again at
----@field backoff_secs? number before the second attempt; doubled before each further one (0.1)
----@field max_backoff_secs? number (30)
----@field repeat_effects? boolean also where a stage with lasting effects had begun (false)
-
+---Options of `noether.budget`.
 ---@class noether.BudgetOptions
----@field cents number what may be spent
+---@field cents? number what may be spent (none: give it)
 
+---Options of `noether.cache`.
 ---@class noether.CacheOptions
----@field entries? number the most answers that are kept (1000)
----@field bytes? number the most that is kept (64 MiB)
----@field dir? string a directory of its own for answers that outlive the process
----@field ttl_secs? number how long an answer is good for
+---@field bytes? number how much is kept (64 MiB)
+---@field dir? string a directory of its own, for answers that outlive the process (none: in memory)
+---@field entries? number how many answers are kept (1000)
+---@field ttl_secs? number how long an answer is good for (none)
 
----@class noether.MapOptions: noether.CallOptions
----@field jobs? integer how many at once (the processors)
----@field on_record? fun(index: integer, record: noether.Record) called with each as it comes
----@field on_progress? fun(done: integer, total?: integer)
----@field on_error? "continue"|"stop" "stop": the first error cancels the rest ("continue")
----@field trace? string an HTML page to write
+---Options of one call.
+---@class noether.CallOptions
+---@field env? table<string, string> variables to add, by name; a plan shows their names only (none)
+---@field limits? noether.Limits what the process tree may use (see below)
+---@field max_output_bytes? number more output than this ends the run (output_limit) (10 MiB)
+---@field max_stderr_bytes? number of a longer log the middle is left out (64 KiB)
+---@field on_log? fun(line: string) a function, called with each line of the log as it comes (none)
+---@field setup_timeout_secs? number deadline of what comes before the run (finding or building an interpreter) (300 s)
+---@field timeout_secs? number deadline of the run; at it the whole process tree is killed (30 s)
+---@field work_dir? string a directory of yours, read-write, as the stage's working directory (private, empty)
 
----@class noether.PlanOptions: noether.CallOptions
----@field resolve? boolean false: touch no disk
+---The options that `config_snapshot` gives.
+---@class noether.Config
+---@field isolation? noether.Isolation "auto", "native", "bwrap", "landlock" or "none" ("auto")
+---@field max_output_bytes? number more output than this ends the run (output_limit) (10 MiB)
+---@field max_stderr_bytes? number of a longer log the middle is left out (64 KiB)
+---@field timeout_secs? number deadline of the run; at it the whole process tree is killed (30 s)
 
----@class noether.Plan
----@field kind "exec"
----@field argv string[]
----@field files table<string, string>
----@field sandbox table
----@field limits table<string, number>
----@field stdin string
----@field env table<string, string>
----@field secrets string[] names of the caller's variables
----@field runtime noether.Runtime
----@field work_dir? string
-
----@class noether.Record
----@field output any
----@field err? noether.Error
----@field info? noether.Info
-
----@class noether.Stream either `path` or `fd`
----@field path? string a file: read; or made or emptied, and written
----@field fd? integer a descriptor of the caller's
----@field share? boolean the program gets the descriptor itself
-
----@class noether.RunOptions
----@field env? table<string, string>
----@field clear_env? boolean
----@field cwd? string
----@field stdin? string|noether.Stream|fun(): string?
----@field stdout? noether.Stream
----@field stderr? noether.Stream
----@field on_stdout? fun(piece: string)
----@field on_stderr? fun(piece: string)
----@field timeout_secs? number
----@field max_output_bytes? number
----@field max_stderr_bytes? number
----@field supervise? boolean
----@field isolation? noether.Isolation
----@field require_isolation? boolean
----@field sandbox? table
----@field limits? noether.Limits
-
+---Options of `noether.doctor`.
 ---@class noether.DoctorOptions
----@field cache_dir? string
+---@field cache_dir? string as of an executor
 ---@field timeout_secs? number what programs that are tried may take, all together (1.5)
 
+---What `noether.execute` takes: a stage, its input, options.
+---@class noether.ExecuteRequest: noether.Stage, noether.CallOptions
+---@field input? any any JSON value (nil is null)
+---@field isolation? noether.Isolation as of an executor
+---@field runtime? "auto"|"host"|"nix" as of an executor
+
+---Options of an executor.
+---@class noether.ExecutorOptions
+---@field allow_effects? (string|table)[] refuse stages that declare more, before anything runs (all)
+---@field allow_unpinned_pip? boolean accept # requires: name without a version (false)
+---@field cache_dir? string where wrapped scripts are kept (the user's cache)
+---@field env? table<string, string> variables to add, by name; a plan shows their names only (none)
+---@field grants? {network: boolean, paths: string[]} what policies may open without an effect: { paths = {...}, network = true } (none)
+---@field isolation? noether.Isolation "auto", "native", "bwrap", "landlock" or "none" ("auto")
+---@field launch? "direct"|"run" "run": every call is a nix run; only with isolation "none" ("direct")
+---@field legacy_input? boolean Python: a string input that is JSON is decoded once more, null is {} (false)
+---@field limits? noether.Limits what the process tree may use (as above)
+---@field lock_file? string where the nix runtime keeps what it resolved; a file to commit (in the cache)
+---@field log? fun(level: string, message: string, fields: table) a function (level, message, fields) for what the library has to say (none)
+---@field log_level? "debug"|"info"|"warn"|"error" least level that log gets: "debug", "info", "warn", "error" ("info")
+---@field max_output_bytes? number more output than this ends the run (output_limit) (10 MiB)
+---@field max_stderr_bytes? number of a longer log the middle is left out (64 KiB)
+---@field nixpkgs? string a flake reference, such as "github:NixOS/nixpkgs/<rev>": the nix runtime takes this one (the registry's nixpkgs)
+---@field policy? table fields of policies to replace, by module; see below (none)
+---@field policy_path? string directories of policy files, separated by :; later ones win (none)
+---@field require_isolation? boolean refuse "none", too (false)
+---@field runtime? "auto"|"host"|"nix" where interpreters come from: "host", "nix"; see [Runtimes](#runtimes) ("auto")
+---@field setup_timeout_secs? number deadline of what comes before the run (finding or building an interpreter) (300 s)
+---@field store? noether.Store where ids and names are looked up (NOETHER_STORE, else in memory)
+---@field timeout_secs? number deadline of the run; at it the whole process tree is killed (30 s)
+
+---One thing that was looked at.
 ---@class noether.Finding
 ---@field name string "user_namespaces"
 ---@field title string "user namespaces"
@@ -287,8 +128,75 @@ function Error:to_table() end
 ---@field meaning? string what that means for stages
 ---@field hint? string what to do
 
----@class noether.Report plain data; text for people by tostring
----@field version string
+---What is known of a stage's run: the third value of `execute`. Plain data.
+---@class noether.Info
+---@field logs string what the stage printed
+---@field started_secs number when, on the monotonic clock
+---@field duration_secs number from the call to the answer
+---@field phases table<string, number> seconds spent in each state
+---@field spans noether.Span[] what was done when, in its order
+---@field limits? table<string, number> the limits of the run
+---@field runtime? noether.Runtime what ran the code
+---@field provenance? noether.Provenance hashes of what went in
+---@field isolation? noether.Isolation the backend that was used
+---@field enforced? string[] what really held in this run, in the words of docs/isolation.md
+---@field cached boolean whether the answer was kept from an earlier run
+---@field attempts? noether.Attempt[] of `noether.retry`
+---@field warnings string[] what a person should know
+---@field result? noether.Result of the process, if one ran
+
+---What a tree of processes may use.
+---@class noether.Limits
+---@field cpu_secs? number processor time of the whole tree (none)
+---@field file_bytes? number size of each file that is written (1 GiB)
+---@field memory_bytes? number memory of the whole tree (2 GiB)
+---@field open_files? number open files of each process (1024)
+---@field private_bytes? number bytes in the private directories together (with bwrap: in each) (256 MiB)
+---@field private_files? number files in the private directories together (65536)
+---@field processes? number processes and threads (256)
+
+---Options of `map` and `each`: those of each call, how many, and who listens.
+---@class noether.MapOptions: noether.CallOptions
+---@field jobs? integer how many run at once (default: the number of processors)
+---@field on_record? fun(index: integer, record: noether.Record) called with each record as it comes
+---@field on_progress? fun(done: integer, total: integer) called after each; total is nil while it is not known
+---@field on_error? "continue"|"stop" "stop": at the first error what runs is cancelled, and what was not started is not; those records have an error of kind `cancelled`
+---@field trace? string the path of an HTML page to write: what was done when, and how near to its limits
+
+---What a run is, before it is run: plain data, printable and comparable.
+---@class noether.Plan
+---@field kind "exec"
+---@field argv string[] the interpreter and its arguments
+---@field files table<string, string> the wrapped script, text by name
+---@field sandbox table the description that the backend gets
+---@field limits table<string, number>
+---@field stdin string the input, as JSON
+---@field env table<string, string> without the values of the caller's variables
+---@field secrets string[] names of the caller's variables
+---@field runtime noether.Runtime
+---@field work_dir? string
+
+---Options of `plan`: those of a call, and one more.
+---@class noether.PlanOptions: noether.CallOptions
+---@field resolve? boolean false: touch no disk, and leave the runtime unresolved
+
+---Hashes (SHA-256, in hexadecimal) of all that decides an answer.
+---@class noether.Provenance
+---@field stage? string the stage's id
+---@field code string of the code
+---@field script string of names and texts of the wrapped files
+---@field input string of standard input
+---@field runtime string of reference and version
+
+---What `map` has for each input.
+---@class noether.Record
+---@field output any the answer; nil with an error
+---@field err? noether.Error
+---@field info? noether.Info
+
+---What this machine offers: findings, and the facts that they are made of.
+---@class noether.Report
+---@field version string of the library
 ---@field ok boolean whether stages can be run, isolated
 ---@field auto? noether.Isolation what "auto" takes; nil: it refuses
 ---@field checks noether.Finding[]
@@ -299,350 +207,569 @@ function Error:to_table() end
 ---@field seccomp table filter, notification
 ---@field cgroups table version, controllers (version and usable, by name)
 ---@field supervisor table works, reason, errno, hint, memfd_noexec
----@field nix table installed, path, version, store, in_use, usable; reason, hint
+---@field nix table installed, path, version
 ---@field cache table dir, source, usable, reason
----@field environment table<string, string> NOETHER_ variables that are set
+---@field environment table<string, string> the library's variables that are set
 ---@field interpreters table<string, table> found, path, version, warnings; reason, hint
 ---@field backends table<string, table> name, works, enforced, warnings; reason, step, errno
 
----@class noether.Task
-local Task = {}
+---What became of a process, however it ended. Plain data.
+---@class noether.Result
+---@field ok boolean it exited with code 0
+---@field reason noether.Reason the first cause of its end
+---@field exit_code? integer
+---@field signal? string "SIGSEGV"
+---@field failed_stream? "stdin"|"stdout"|"stderr" for the reason `stream_failed`
+---@field errno? string "ENOSPC"; likewise
+---@field stdout string what it wrote, up to the limit; after `output_limit` the first 64 KiB
+---@field stderr string what it wrote; of a longer one the first and the last half of the limit
+---@field stdout_bytes integer how many it wrote
+---@field stderr_bytes integer how many it wrote
+---@field stdout_truncated boolean
+---@field stderr_truncated boolean
+---@field duration_secs number
+---@field cpu_user_secs number of the whole tree
+---@field cpu_system_secs number of the whole tree
+---@field max_rss_bytes? integer of the biggest process in it
+---@field isolation noether.Isolation the backend that was used
+---@field enforced string[] what really held, in the words of docs/isolation.md
+---@field argv string[]
 
----@param secs? number
----@return any output
----@return noether.Error? err
----@return noether.Info? info
-function Task:wait(secs) end
+---Options of `noether.retry`.
+---@class noether.RetryOptions
+---@field attempts? any how often at most, the first time included (3)
+---@field backoff_secs? number how long to sleep before the second attempt; doubled before each further one, and shortened by up to a half at random (0.1 s)
+---@field kinds? noether.Kind[] kinds of errors that are worth another attempt (see below)
+---@field max_backoff_secs? number the longest sleep (30 s)
+---@field repeat_effects? boolean run again also a stage that had begun and may have changed something (false)
 
----@return boolean
-function Task:step() end
+---Options of `noether.run` and `noether.spawn`.
+---@class noether.RunOptions
+---@field clear_env? boolean start from an empty environment (true in a sandbox)
+---@field cwd? string working directory; only with isolation "none" (a sandbox has sandbox.work_dir) (the caller's)
+---@field env? table<string, string> variables to add (none)
+---@field isolation? noether.Isolation "auto", "native", "bwrap", "landlock" or "none" ("auto")
+---@field limits? noether.Limits what the process tree may use (none)
+---@field max_output_bytes? number more output than this ends the run (output_limit) (10 MiB)
+---@field max_stderr_bytes? number of a longer log the middle is left out (64 KiB)
+---@field on_stderr? fun(piece: string) likewise (none)
+---@field on_stdout? fun(piece: string) a function, called with what comes, piece by piece (none)
+---@field require_isolation? boolean refuse "none", too (false)
+---@field sandbox? table a description of what is in the sandbox, in place of /usr, read-only (the bare system)
+---@field stderr? noether.Stream as stdout; the result holds its first and last part all the same (the result)
+---@field stdin? string|noether.Stream|function text; { path = "..." }, a file; { fd = 5 }, a descriptor; or a function that is called for the next piece when there is room, and returns nil at the end (none)
+---@field stdout? noether.Stream { path = "..." }, a file that is made (0600) or emptied; or { fd = 5 }, a descriptor (the result)
+---@field supervise? boolean false, only with isolation "none": cheaper, and a process that it left behind lives on (true)
+---@field timeout_secs? number deadline (none)
 
----@return boolean
-function Task:cancel() end
+---What runs a stage's code.
+---@class noether.Runtime
+---@field kind string "host", "nix", "inline"
+---@field language? string
+---@field path? string of the interpreter
+---@field version? string
+---@field reference? string what the path was found by
 
----@return boolean
-function Task:close() end
+---A part of a run's time.
+---@class noether.Span
+---@field name string "wrap", "resolve", "set-up", "run", "decode", "wait"
+---@field start_secs number after the beginning
+---@field duration_secs number
 
----@return "prepare"|"setup"|"run"|"decode"|"wait"|"done"|"closed"
-function Task:state() end
+---A few lines of code that define `execute`, and what is said of them.
+---@class noether.Stage
+---@field language string "python", "javascript", "bash", or another that a policy gives
+---@field code string
+---@field effects? (string|table)[] what it needs of the machine; nil: `Unknown`
+---@field name? string an alias of its id
 
----@return integer? fd
----@return noether.Error? err
-function Task:pollfd() end
+---A file or a descriptor in place of text: either `path` or `fd`.
+---@class noether.Stream
+---@field path? string a file: read; or made or emptied, and written
+---@field fd? integer a descriptor of the caller's
+---@field share? boolean the program gets the descriptor itself
 
----@return "r"
-function Task:events() end
+---Options of `noether.trace.page` and `noether.trace.write`.
+---@class noether.TraceOptions
+---@field title? string what was run
 
----@return number? secs
-function Task:timeout() end
+---Options of `executor:warmup`.
+---@class noether.WarmupOptions
+---@field setup_timeout_secs? number as of a call, for each language
+---@field on_progress? fun(event: table) gets `{ language, state, detail, done, total }` when something begins: `state` is "locking" (what nixpkgs stands for now), "building", "repairing", "checking", then "ready" or "failed"; `done` of `total` languages are over
 
----@class noether.Process
-local Process = {}
-
----@param secs? number
----@return noether.Result?
----@return noether.Error?
-function Process:wait(secs) end
-
----@return noether.Result?
----@return noether.Error?
-function Process:result() end
-
----@return boolean
-function Process:step() end
-
----@param signal? string|integer
----@return boolean?
----@return noether.Error?
-function Process:kill(signal) end
-
----@return boolean
-function Process:cancel() end
-
----@return boolean
-function Process:close() end
-
----@return integer?
-function Process:pid() end
-
----What the steps to a native sandbox took; empty for other backends, or before the program runs.
----@return { name: string, secs: number }[]
-function Process:setup_steps() end
-
----@return integer?
-function Process:pollfd() end
-
----@return "r"
-function Process:events() end
-
----@return number?
-function Process:timeout() end
-
----Handles that are waited for together: noether.set().
----@class noether.Set
-local Set = {}
-
----@generic T: noether.Process|noether.Task
----@param handle T
----@return T?
----@return noether.Error? err
-function Set:add(handle) end
-
----@param handle noether.Process|noether.Task
----@return boolean
-function Set:remove(handle) end
-
----@param secs? number 0 never blocks
----@return noether.Process|noether.Task|nil handle one that is over; nil alone: the set is empty
----@return noether.Error? err
-function Set:next(secs) end
-
----@return integer
-function Set:count() end
-
----@return integer? fd
----@return noether.Error? err
-function Set:pollfd() end
-
----@return "r"
-function Set:events() end
-
----@return number? secs
-function Set:timeout() end
-
----@return boolean
-function Set:close() end
-
----@class noether.Store
-local Store = {}
-
----@param stage noether.Stage
----@return string? id
----@return noether.Error? err
-function Store:put(stage) end
-
----@param id_or_name string
----@return noether.Stage?
----@return noether.Error? err
-function Store:get(id_or_name) end
-
----@return table[]? stages without their code; damaged ones as { id, err }
----@return noether.Error? err
-function Store:list() end
-
----@param id_or_name string
----@return boolean?
----@return noether.Error? err
-function Store:remove(id_or_name) end
-
----What every executor has: noether.executor, noether.inline, noether.composite, noether.retry,
----noether.budget, noether.cache.
 ---@class noether.AnyExecutor
 local AnyExecutor = {}
 
----@param id string
----@param input any
----@param opts? noether.CallOptions
----@return any output
----@return noether.Error? err
----@return noether.Info? info
+---Run a stage and wait for its answer.
+---@param id string|noether.Stage id or name; `noether.executor`'s also take a stage as a table
+---@param input any any JSON value (nil is null)
+---@param opts? noether.CallOptions options of this call, in place of the executor's
+---@return any # the stage's answer; nil with an error if there is none. `false` is an answer, and JSON null is `noether.null`: test the error
+---@return noether.Error? # error
+---@return noether.Info? # info what is known of the run, on failure too
 function AnyExecutor:execute(id, input, opts) end
 
----@param id string
----@param text string|{ path: string }|fun(): string?
----@param opts? noether.CallOptions
----@return string? text
----@return noether.Error? err
----@return noether.Info? info
+---As `execute`, with JSON text in and out. Both are checked, neither is encoded anew.
+---@param id string|noether.Stage as for `execute`
+---@param text string|table|function one JSON value: a string, a file by `{ path = "..." }`, or a function that returns it in pieces, and nil at the end; at most 256 MiB
+---@param opts? noether.CallOptions options of this call
+---@return string? # JSON text; nil with an error if there is none
+---@return noether.Error? # error
+---@return noether.Info? # info
 function AnyExecutor:execute_json(id, text, opts) end
 
----@param id string
----@param input any
----@param opts? noether.CallOptions
----@return noether.Task?
----@return noether.Error? err
+---Begin a stage and return at once.
+---@param id string|noether.Stage as for `execute`
+---@param input any any JSON value (nil is null)
+---@param opts? noether.CallOptions options of this call
+---@return noether.Task? # a task, whose `wait` returns what `execute` would; nil and an error (`closed`)
+---@return noether.Error? # error
 function AnyExecutor:start(id, input, opts) end
 
----@param id string
----@param inputs any[]|fun(): any a list, or what gives the next input, and nil after the last
----@param opts? noether.MapOptions
----@return noether.Record[]?
----@return noether.Error? err
+---Run a stage over many inputs, several at once.
+---@param id string|noether.Stage as for `execute`
+---@param inputs any[]|function a list of JSON values, or a function that returns the next one, and nil after the last (`io.lines()` is one); it is asked only when a job is free
+---@param opts? noether.MapOptions options of each call, `jobs` and listeners
+---@return noether.Record[]? # a list of `{ output, err, info }` in the order of the inputs; nil and an error (`input_invalid`: the stage itself is no stage, or the trace cannot be written; `spawn_failed`: no descriptor is left)
+---@return noether.Error? # error beside the list, if only the end of the trace could not be written
 function AnyExecutor:map(id, inputs, opts) end
 
----`for index, record in executor:each(id, inputs) do`: records as they come.
----@param id string
----@param inputs any[]|fun(): any
----@param opts? noether.MapOptions
----@return (fun(): integer?, noether.Record?)? records has close(), too
----@return noether.Error? err
+---As `map`, as an iterator: `for index, record in executor:each(id, inputs) do`. Records come in
+---the order in which they are there. Leaving the loop early cancels what runs (Lua 5.4; elsewhere,
+---keep the iterator and `close` it).
+---@param id string|noether.Stage as for `execute`
+---@param inputs any[]|function as for `map`
+---@param opts? noether.MapOptions as for `map`
+---@return function? # what `for` takes: called, it returns the next index and record; `close()` gives it up. Or nil and an error as of `map`
+---@return noether.Error? # error
 function AnyExecutor:each(id, inputs, opts) end
 
----@param id string
----@param input any
----@param opts? noether.PlanOptions
----@return noether.Plan?
----@return noether.Error? err
+---What `execute` would run, without running it: exactly what the launch gets, plain data.
+---@param id string|noether.Stage as for `execute`
+---@param input any as for `execute`
+---@param opts? noether.PlanOptions per-call options, and `resolve = false`: touch no disk, and show the runtime as unresolved
+---@return noether.Plan? # the plan; or nil and an error. Values of the caller's `env` are left out, their names are in `secrets`
+---@return noether.Error? # error
 function AnyExecutor:plan(id, input, opts) end
 
----@param id string
----@return boolean
+---Whether a stage is there that this executor can run.
+---@param id string id or name
+---@return boolean # whether
 function AnyExecutor:has_implementation(id) end
 
----@return boolean
+---Give up the executor: tasks in flight are closed, which kills what they run.
+---Calls on it fail with `closed` from then on.
+---@return boolean # true, however often it is called
 function AnyExecutor:close() end
 
 ---@class noether.Executor: noether.AnyExecutor
 local Executor = {}
 
----@param id string
----@param code string
----@param language string
----@param effects? (string|table)[]
----@return boolean?
----@return noether.Error? err
+---Add a stage to this executor, beside its store.
+---@param id string any text; it comes before the store's stages
+---@param code string defines `execute`
+---@param language string "python", "javascript", "bash", or another that a policy gives
+---@param effects? (string|table)[] as in a stage
+---@return boolean? # true; or nil and an error (`input_invalid`, `language_unknown`)
+---@return noether.Error? # error
 function Executor:register_with_effects(id, code, language, effects) end
 
----@return noether.Config
+---The configuration as the original has it.
+---@return noether.Config # a copy
 function Executor:config_snapshot() end
 
----@param config noether.Config
----@return noether.Executor?
----@return noether.Error? err
-function Executor:rebuild_with_config(config) end
+---A new executor with another configuration and the same store, policies and registered stages.
+---This one stays usable; what is registered later with one is not seen by the other.
+---@param new noether.Config the fields of `config_snapshot` to change
+---@return noether.Executor? # the executor; or nil and an error (`isolation_unavailable`)
+---@return noether.Error? # error
+function Executor:rebuild_with_config(new) end
 
----@param languages? string[]
+---Find interpreters ahead of the first call, in the background: what it finds is what the calls
+---then use. Each language has `setup_timeout_secs` of its own.
+---@param languages? string[] names; nil is all there are
 ---@param opts? noether.WarmupOptions
----@return noether.Task?
----@return noether.Error? err
+---@return noether.Task? # a task: its output is `{ [language] = { path, version, reference, kind } }`, with `{ err = error }` for what cannot be had, which is no failure of the whole; or nil and an error
+---@return noether.Error? # error
 function Executor:warmup(languages, opts) end
 
----@param request noether.ExecuteRequest
----@return any output
----@return noether.Error? err
----@return noether.Info? info
-function noether.execute(request) end
+---@class noether.Task
+local Task = {}
 
----@param opts? noether.ExecutorOptions
----@return noether.Executor?
----@return noether.Error? err
-function noether.executor(opts) end
+---For the work: do nothing for a while, in the state that it is in. A task that is cancelled does
+---not pause.
+---@param secs number
+function Task:pause(secs) end
 
----@param functions table<string, fun(input: any): any, string?>
----@return noether.AnyExecutor
-function noether.inline(functions) end
+---Go on as far as possible without waiting.
+---@return boolean # whether the task is over
+function Task:step() end
 
----@param executors noether.AnyExecutor[]
----@return noether.AnyExecutor
-function noether.composite(executors) end
+---Wait for the outcome; never kills.
+---@param secs? number how long at most; nil is as long as it takes, 0 just looks
+---@return any # the output; nil with an error otherwise. `false` and JSON null are outputs: test the error
+---@return noether.Error? # error; kind `pending` if it is not over yet, `closed` after `close`
+---@return noether.Info? # info
+function Task:wait(secs) end
+
+---End the task early: what runs is killed with all it started. `wait` then gives `cancelled`.
+---More calls, and calls when it is over, do nothing.
+---@return boolean # true
+function Task:cancel() end
+
+---Give up the task: what runs is killed, its descriptor is closed. Never blocks.
+---@return boolean # true, however often it is called
+function Task:close() end
+
+---Where the task is.
+---@return "prepare"|"setup"|"run"|"decode"|"wait"|"done"|"closed" # `wait` is the pause before another attempt
+function Task:state() end
+
+---The descriptor that becomes readable when `step` has something to do.
+---It is the same for the life of the task.
+---@return integer? # nil and an error if there is none to be had, or the task is closed
+---@return noether.Error? # error
+function Task:pollfd() end
+
+---What to poll the descriptor for.
+---@return string # "r"
+function Task:events() end
+
+---After how many seconds to `step` even if the descriptor stays quiet.
+---@return number? # 0 when the task is over; nil if there is no such moment
+function Task:timeout() end
+
+---@class noether.Process
+local Process = {}
+
+---Do what can be done now, without waiting; the listeners and the producer of input are called
+---from here.
+---@return boolean # whether it is over
+function Process:step() end
+
+---Wait until the program and all it started are gone, and its output is here. Never kills.
+---@param secs? number how long at most; nil is as long as it takes
+---@return noether.Result? # the result, however it ended
+---@return noether.Error? # error: `pending`, `closed`, or why nothing ran
+function Process:wait(secs) end
+
+---The result of a process that is over, without waiting.
+---@return noether.Result? # as of `wait`
+---@return noether.Error? # as of `wait`
+function Process:result() end
+
+---The descriptor that becomes readable when `step` has something to do.
+---@return integer? # the same until `close`; nil after it
+function Process:pollfd() end
+
+---What to poll the descriptor for.
+---@return string # "r"
+function Process:events() end
+
+---After how many seconds to `step` even if the descriptor stays quiet.
+---@return number? # 0 when it is over; nil if there is no such moment
+function Process:timeout() end
+
+---The id of this program's child: the supervisor, or the program if it is not supervised.
+---@return integer? # nil after `close`
+function Process:pid() end
+
+---What the steps to a native sandbox took.
+---@return table[] # list of `{ name, secs }`; empty for other backends, or before the program runs
+function Process:setup_steps() end
+
+---Send a signal to the program itself.
+---@param signal? string|number "TERM", "SIGTERM" or a number
+---@return boolean? # true, or nil and an error (errno `ESRCH`: it has ended)
+---@return noether.Error? # error
+function Process:kill(signal) end
+
+---End the program and all it started; the result's reason is then `cancelled`.
+---@return boolean # true
+function Process:cancel() end
+
+---Give the process up: what still runs is killed, and reaped later. Never blocks; a result that
+---was seen stays.
+---@return boolean # true, however often it is called
+function Process:close() end
+
+---@class noether.Set
+local Set = {}
+
+---Add a process or task, of any executor. One that is in the set already stays; it may be in
+---other sets, too, and be waited for, cancelled and closed by itself.
+---@param handle noether.Process|noether.Task
+---@return noether.Process|noether.Task|nil # the handle; or nil and an error (`closed`, `spawn_failed`: no descriptor is left)
+---@return noether.Error? # error
+function Set:add(handle) end
+
+---Take a handle out; it goes on.
+---@param handle noether.Process|noether.Task
+---@return boolean # whether it was in the set
+function Set:remove(handle) end
+
+---Take one handle that is over out of the set, waiting for it if need be. Those that are over are
+---given in the order in which they were seen to be, and what a callback of a task raised is raised
+---by the task's `wait`, not here.
+---@param secs? number how long at most; nil is as long as it takes, 0 never blocks
+---@return noether.Process|noether.Task|nil # one whose `wait` returns at once; nil alone if the set is empty, nil and an error if none is over in time (`pending`) or the set is closed (`closed`)
+---@return noether.Error? # error
+function Set:next(secs) end
+
+---How many handles are in the set: those that `next` has still to give.
+---@return integer
+function Set:count() end
+
+---The one descriptor that stands for all of them: it becomes readable when `next(0)` has something
+---to do, moments included, and stays the same until `close`.
+---@return integer? # or nil and an error (`closed`, `spawn_failed`)
+---@return noether.Error? # error
+function Set:pollfd() end
+
+---What to poll the descriptor for.
+---@return string # "r"
+function Set:events() end
+
+---For loops that would rather have a time than the descriptor's word for it.
+---@return number? # seconds after which `next(0)` has something to do in any case; nil: there is no such moment
+function Set:timeout() end
+
+---Give the set up. What is in it goes on, and stays its owner's. Never blocks.
+---@return boolean # true, however often it is called
+function Set:close() end
 
 ---@class noether.Budget: noether.AnyExecutor
 local Budget = {}
 
----@return number cents
+---What has been spent, or is set aside for what runs now.
+---@return number # cents
 function Budget:spent() end
 
----@return number cents
+---What may still be spent.
+---@return number # cents
 function Budget:left() end
 
 ---@class noether.Cache: noether.AnyExecutor
 local Cache = {}
 
----Forget all answers.
----@return boolean?
----@return noether.Error? err
+---Forget all answers, those in `dir` included.
+---@return boolean? # true; or nil and an error (`cache_failed`)
+---@return noether.Error? # error
 function Cache:clear() end
 
----@param executor noether.AnyExecutor
----@param opts? noether.RetryOptions
----@return noether.AnyExecutor
-function noether.retry(executor, opts) end
+---@class noether.Store
+local Store = {}
 
----@param executor noether.AnyExecutor
----@param opts noether.BudgetOptions
----@return noether.Budget
-function noether.budget(executor, opts) end
+---Put a stage into the store. One that is there already stays, and takes the name.
+---@param fields noether.Stage
+---@return string? # its id: the SHA-256 of language, code and effects; or nil and an error (`input_invalid`, `store_failed`)
+---@return noether.Error? # error
+function Store:put(fields) end
 
----@param executor noether.AnyExecutor
----@param opts? noether.CacheOptions
----@return noether.Cache?
----@return noether.Error? err
-function noether.cache(executor, opts) end
+---The stage of an id or a name.
+---@param id_or_name string
+---@return noether.Stage? # a copy, with its `id`; or nil and an error (`stage_not_found`, `store_failed`)
+---@return noether.Error? # error
+function Store:get(id_or_name) end
 
----@param argv string[]
----@param opts? noether.RunOptions
----@return noether.Result?
----@return noether.Error? err
-function noether.run(argv, opts) end
+---All stages, without their code.
+---@return table[]? # by id: `{ id, name, language, effects }`, of a damaged one `{ id, err }`; or nil and an error (`store_failed`)
+---@return noether.Error? # error
+function Store:list() end
 
----@param argv string[]
----@param opts? noether.RunOptions
----@return noether.Process?
----@return noether.Error? err
-function noether.spawn(argv, opts) end
+---Take a stage out of the store, with its names.
+---@param id_or_name string
+---@return boolean? # true; or nil and an error (`stage_not_found`, `store_failed`)
+---@return noether.Error? # error
+function Store:remove(id_or_name) end
 
----@param list (noether.Process|noether.Task)[]
----@param secs? number
----@return integer? position
----@return noether.Error? err
-function noether.wait_any(list, secs) end
+---What went wrong. `tostring` gives its message.
+---@class noether.Error
+---@field kind noether.Kind what to branch on
+---@field message string one line, bounded, without control bytes
+---@field hint? string what to do
+---@field stage? string id of the stage
+---@field errno? string "ENOENT"
+---@field limit? number the limit that was met, in its unit
+---@field effect? string "FsRead(/data)"
+---@field result? noether.Result of the process, if one ran
+---@field cause? noether.Error|string what lies behind it
+local Error = {}
 
----@return noether.Set?
----@return noether.Error? err
-function noether.set() end
+---Plain data for JSON or another process; from_table reads it back.
+---@return table # the error's fields, see portable
+function Error:to_table() end
 
----@return number secs on the monotonic clock
-function noether.clock() end
+---@class noether.nix_executor
+local nix_executor = {}
 
----@param bytes string
----@return string hex
-function noether.sha256(bytes) end
+---Find nix: the default profile's first, then that of PATH, then the user's own profile's. No
+---program is run.
+---@param environ? table the environment (default: this process's); only absolute entries of its `PATH` count
+---@return string? # absolute path; nil if nix is not installed
+function nix_executor.find_nix(environ) end
 
----@generic T: table
----@param t? T
----@return T
-function noether.array(t) end
+---An executor over a store with the default configuration; see from_store_with_config.
+---@param store noether.Store
+---@return noether.Executor? # nil and an error as there
+---@return noether.Error? # error
+function nix_executor.from_store(store) end
 
----@param value any
----@param depth? integer
----@return string
-function noether.inspect(value, depth) end
+---An executor over a store that runs stages with Nix's interpreters.
+---@param store noether.Store
+---@param config noether.Config
+---@return noether.Executor? # the executor; or nil and an error (`runtime_unavailable` where nix is not installed), so that callers can fall back to another executor
+---@return noether.Error? # error
+function nix_executor.from_store_with_config(store, config) end
 
----@param opts? noether.DoctorOptions
----@return noether.Report
-function noether.doctor(opts) end
+---@class noether
+---@field version string The version of the library.
+---@field null lightuserdata JSON null, in and out: the null light userdata, equal to `cjson.null`.
+local noether = {}
 
----@param value any
----@return boolean
-function noether.is_error(value) end
-
----@param output any
----@param err any
----@return any output
-function noether.check(output, err, ...) end
-
-noether.trace = {}
-
----@param records noether.Record[]
----@param opts? { title?: string }
----@return string html
-function noether.trace.page(records, opts) end
-
----@param path string
----@param records noether.Record[]
----@param opts? { title?: string }
----@return boolean?
----@return noether.Error? err
-function noether.trace.write(path, records, opts) end
-
+---Stores: `memory()` and `open(dir)`.
 noether.store = {}
 
----@return noether.Store
+---Runs as a page to look at: `page(records)` and `write(path, records)`.
+noether.trace = {}
+
+---A store in this Lua state's memory.
+---@return noether.Store # a store
 function noether.store.memory() end
 
----@param dir string
----@return noether.Store?
----@return noether.Error? err
+---A store in a directory, which is made (mode 0700) where it is missing.
+---Several processes may use it at once.
+---@param dir string its parent must exist
+---@return noether.Store? # a store; or nil and an error (`store_failed`)
+---@return noether.Error? # error
 function noether.store.open(dir) end
+
+---Make an executor: what runs stages. It can be used by many tasks at once.
+---@param opts? noether.ExecutorOptions the README explains each
+---@return noether.Executor? # the executor; or nil and an error (`policy_error`, `store_failed`, `isolation_unavailable`, `runtime_unavailable`)
+---@return noether.Error? # error
+function noether.executor(opts) end
+
+---Make an executor of functions.
+---@param functions table<string, function> by id: each takes the input (decoded JSON) and returns the output (nil is JSON null), or nil and a message; raising is a failure of the stage too
+---@return noether.AnyExecutor # the executor
+function noether.inline(functions) end
+
+---Make an executor that asks others in turn.
+---They stay the caller's: closing this one does not close them.
+---@param executors noether.AnyExecutor[] a list, asked in its order
+---@return noether.AnyExecutor # the executor
+function noether.composite(executors) end
+
+---Make an executor that tries again in another one.
+---`info.attempts` of its calls lists each attempt: `duration_secs`; of one that failed `kind`,
+---`message` and `errno`; and `wait_secs`, how long it slept after it.
+---@param executor noether.AnyExecutor it stays the caller's: closing this one does not close it
+---@param opts? noether.RetryOptions the README says which kinds can be tried again at
+---@return noether.AnyExecutor # the executor
+function noether.retry(executor, opts) end
+
+---Make an executor that runs stages of another one within a budget.
+---A stage that declares no Cost costs nothing, and so does one whose effects are not known (a
+---function of `noether.inline`).
+---@param executor noether.AnyExecutor it stays the caller's: closing this one does not close it
+---@param opts noether.BudgetOptions
+---@return noether.Budget # the executor, with `spent()` and `left()`
+function noether.budget(executor, opts) end
+
+---Make an executor that keeps answers of another one.
+---`info.cached` says of a call whether its answer was kept; such an info has no result and no logs.
+---@param executor noether.AnyExecutor it stays the caller's: closing this one does not close it
+---@param opts? noether.CacheOptions
+---@return noether.Cache? # the executor, with `clear()`; or nil and an error (`cache_failed`)
+---@return noether.Error? # error
+function noether.cache(executor, opts) end
+
+---Runs as a page.
+---@param records noether.Record[] a list of `{ output, err, info }`, as `map` gives it; at most 10,000 are shown
+---@param opts? noether.TraceOptions
+---@return string # HTML, with no need of anything beside it
+function noether.trace.page(records, opts) end
+
+---Write runs as a page: all of it, under its name, or nothing.
+---@param path string of the file; one that is there is replaced
+---@param records noether.Record[] as of page
+---@param opts? noether.TraceOptions
+---@return boolean? # true; or nil and an error (`input_invalid`)
+---@return noether.Error? # error
+function noether.trace.write(path, records, opts) end
+
+---Run a program to its end.
+---@param argv string[] as of spawn
+---@param opts? noether.RunOptions as of spawn
+---@return noether.Result? # the result, however it ended; or nil and an error if nothing ran
+---@return noether.Error? # error
+function noether.run(argv, opts) end
+
+---Start a program.
+---@param argv table the program (looked up on PATH if it has no slash) and its arguments
+---@param opts? table `isolation` ("auto"), `require_isolation`, `env` (variables to add), `clear_env` (start from nothing; true in a sandbox), `cwd` (without a sandbox), `stdin` (text, `{ path }`, `{ fd, share }`, or a function that returns the next piece, nil at the end), `stdout`, `stderr` (`{ path }` or `{ fd, share }`; nil: the result), `on_stdout`, `on_stderr` (called with what comes, as it comes, by `step` and `wait`), `timeout_secs` (none), `max_output_bytes` (10 MiB), `max_stderr_bytes` (64 KiB), `supervise` (true; false only without a sandbox), `sandbox` (a description, default: the system read-only and nothing else), `limits`
+---@return table? # a process that runs; or nil and an error if none does
+---@return table?
+function noether.spawn(argv, opts) end
+
+---Wait until one of several is over. For many, over and over, a set does it with less work.
+---@param list (noether.Process|noether.Task)[] processes and tasks, in any mixture
+---@param secs? number how long at most; nil is as long as it takes
+---@return integer? # the position in `list` of one that is over; or nil and an error (`pending`, `spawn_failed`: no descriptor is left)
+---@return noether.Error? # error
+function noether.wait_any(list, secs) end
+
+---Make a set of processes and tasks.
+---@return noether.Set? # the set; or nil and an error (`spawn_failed`: no descriptor is left)
+---@return noether.Error? # error
+function noether.set() end
+
+---Seconds on the monotonic clock, for measuring and for deadlines.
+---@return number
+function noether.clock() end
+
+---SHA-256 in lower-case hexadecimal.
+---@param bytes string
+---@return string # 64 digits
+function noether.sha256(bytes) end
+
+---Marks a table as an array, so that it is encoded as one even if it is empty.
+---The mark is a metatable, and a table that has another raises an error.
+---@param t? table
+---@return table # t itself
+function noether.array(t) end
+
+---A readable text for any value.
+---@param value any anything
+---@param depth? number how many tables deep to look
+---@return string # Lua-like text, on several lines where one is too long; `<cycle>` where a table contains itself, `{...}` below the depth
+function noether.inspect(value, depth) end
+
+---Look at this machine. Nothing is changed, and it takes less than two seconds.
+---@param opts? noether.DoctorOptions
+---@return noether.Report # plain data, and readable text by `tostring`
+function noether.doctor(opts) end
+
+---Whether a value is an error of this library.
+---@param value any anything
+---@return boolean # whether
+function noether.is_error(value) end
+
+---Give the output or raise the error: `local out = noether.check(ex:execute(id, input))`.
+---@param output any of a call that gives an output and an error
+---@param err any of it
+---@param ... any what came after
+---@return any # the output
+---@return any # the error, which is nil
+function noether.check(output, err, ...) end
+
+---Run a stage in one call. A default executor is made at the first one and used again.
+---@param request noether.ExecuteRequest `language`, `code`, and if wanted `input`, `effects`, any option of a call (`timeout_secs`, ...), `isolation` and `runtime`
+---@return any # the stage's answer; nil with an error if there is none. `false` is an answer: test the error
+---@return noether.Error? # error
+---@return noether.Info? # info what is known of the run, on failure too
+function noether.execute(request) end
 
 return noether

@@ -22,10 +22,15 @@ local ROUNDING = 1e-9
 --- Make an executor that runs stages of another one within a budget.
 -- A stage that declares no Cost costs nothing, and so does one whose effects are not known (a
 -- function of `noether.inline`).
--- @tparam table executor it stays the caller's: closing this one does not close it
--- @tparam table opts `cents`: what may be spent, a number of 0 or more
--- @treturn table the executor, with `spent()` and `left()` (cents)
+-- @tparam AnyExecutor executor it stays the caller's: closing this one does not close it
+-- @tparam BudgetOptions opts
+-- @treturn Budget the executor, with `spent()` and `left()`
 -- @raise on a wrong option, or without `cents`
+-- @usage
+-- local executor = noether.budget(noether.check(noether.executor()), { cents = 50 })
+-- local stage = { language = "bash", code = "execute() { echo 1; }", effects = { { Cost = 40 } } }
+-- print((executor:execute(stage)), executor:left()) --> 1 10
+-- print(select(2, executor:execute(stage)).kind) --> budget_exceeded
 function M.new(executor, opts)
   local self = layer.new("budget", metatable, executor, opts)
   local given = options.check("budget", opts, M.OPTIONS)
@@ -38,6 +43,8 @@ end
 
 --- What has been spent, or is set aside for what runs now.
 -- @treturn number cents
+-- @usage
+-- print(noether.budget(noether.inline{}, { cents = 50 }):spent()) --> 0
 function Budget:spent()
   options.method("budget:spent", self)
   return self.committed
@@ -45,6 +52,8 @@ end
 
 --- What may still be spent.
 -- @treturn number cents
+-- @usage
+-- print(noether.budget(noether.inline{}, { cents = 50 }):left()) --> 50
 function Budget:left()
   options.method("budget:left", self)
   return math.max(self.cents - self.committed, 0)
@@ -65,6 +74,7 @@ local function exceeded(self, cost, stage)
   }
 end
 
+--- @local
 function Budget:work(own, request)
   local cost, stage = cost_of(self, request.reference)
   if cost == 0 then return layer.attempt(self, own, request) end

@@ -42,13 +42,20 @@ local OUTER_LIMITS = { timeout_secs = true, max_output_bytes = true, max_stderr_
 
 --- Make an executor that keeps answers of another one.
 -- `info.cached` says of a call whether its answer was kept; such an info has no result and no logs.
--- @tparam table executor it stays the caller's: closing this one does not close it
--- @tparam[opt] table opts `entries` (1000) and `bytes` (64 MiB): the most that is kept, in memory
--- and again in `dir`; `dir` (none): a directory of its own for answers that outlive the process;
--- `ttl_secs` (none): how long an answer is good for
--- @treturn ?table the executor, with `clear()`; or nil and an error (`cache_failed`)
--- @treturn ?table
+-- @tparam AnyExecutor executor it stays the caller's: closing this one does not close it
+-- @tparam[opt] CacheOptions opts
+-- @treturn ?Cache the executor, with `clear()`; or nil and an error (`cache_failed`)
+-- @treturn ?Error error
 -- @raise on a wrong option
+-- @usage
+-- local executor = noether.check(noether.cache(noether.check(noether.executor())))
+-- local stage = { language = "bash", code = "execute() { echo 1; }", effects = { "Pure" } }
+-- for _ = 1, 2 do
+--   local output, _, info = executor:execute(stage, 0)
+--   print(output, info.cached)
+-- end
+-- --> 1 false
+-- --> 1 true
 function M.new(executor, opts)
   local self = layer.new("cache", metatable, executor, opts)
   local given = tables.merged(M.DEFAULTS, options.check("cache", opts, M.OPTIONS))
@@ -63,7 +70,9 @@ end
 
 --- Forget all answers, those in `dir` included.
 -- @treturn ?boolean true; or nil and an error (`cache_failed`)
--- @treturn ?table
+-- @treturn ?Error error
+-- @usage
+-- print(noether.check(noether.cache(noether.inline{})):clear()) --> true
 function Caching:clear()
   options.method("cache:clear", self)
   self.memory:clear()
@@ -216,6 +225,7 @@ local function is_of(context, subject, info)
     and runtime.path == context.path and stamp(context.path) == context.stamp
 end
 
+--- @local
 function Caching:work(own, request)
   local context = known_context(self, request.subject) or learn_context(self, own, request)
   if own.is_cancelled or not context or not context.hash then
@@ -232,6 +242,7 @@ function Caching:work(own, request)
   return as_asked(request, text)
 end
 
+--- @local
 function Caching:prepare(request)
   local text = request.input
   if request.mode == "value" then text = json.canonical(request.input, "input") end

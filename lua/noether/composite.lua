@@ -34,9 +34,13 @@ end
 
 --- Make an executor that asks others in turn.
 -- They stay the caller's: closing this one does not close them.
--- @tparam table executors a list, asked in its order
--- @treturn table the executor
+-- @tparam {AnyExecutor,...} executors a list, asked in its order
+-- @treturn AnyExecutor the executor
 -- @raise if it is no list, or holds something else
+-- @usage
+-- local own = noether.inline{ double = function(n) return n * 2 end }
+-- local executor = noether.composite{ own, noether.check(noether.executor()) }
+-- print((executor:execute("double", 21))) --> 42
 function M.new(executors, ...)
   if is_executor(executors) or select("#", ...) > 0 then
     error("composite: executors: expected one list, as in noether.composite{ a, b }", 2)

@@ -143,14 +143,13 @@ local function first_that_works(backends)
 end
 
 --- Look at this machine. Nothing is changed, and it takes less than two seconds.
--- @tparam[opt] table opts `cache_dir` (as of an executor), `timeout_secs` (1.5: what programs that
--- are tried may take, all together)
--- @treturn table plain data, and readable text by `tostring`: `version`; `ok` (whether stages can
--- be run, isolated); `auto` (what `isolation = "auto"` takes; nil: nothing); `checks`, a list of
--- `{ name, title, status = "ok"|"warn"|"missing", found, meaning, hint }`; and the facts: `kernel`,
--- `user_namespaces`, `proc`, `landlock`, `seccomp`, `cgroups`, `supervisor`, `nix`, `cache`,
--- `environment` (our variables), `interpreters` (by language), `backends` (by name)
+-- @tparam[opt] DoctorOptions opts
+-- @treturn Report plain data, and readable text by `tostring`
 -- @raise on a wrong option only
+-- @usage
+-- local report = noether.doctor()
+-- print(report.ok, #report.checks > 5) --> true true
+-- -- print(report) shows all of it, with what to do about what is missing
 function M.examine(opts)
   local given = options.check("doctor", opts, M.OPTIONS)
   local report = { version = sys.version, interpreters = {}, backends = {} }
@@ -160,5 +159,38 @@ function M.examine(opts)
   report.ok = checks.all_needed(report)
   return setmetatable(report, metatable)
 end
+
+--- Options of `noether.doctor`.
+-- @table DoctorOptions
+-- @tfield ?string cache_dir as of an executor
+-- @tfield ?number timeout_secs what programs that are tried may take, all together (1.5)
+
+--- One thing that was looked at.
+-- @table Finding
+-- @tfield string name "user_namespaces"
+-- @tfield string title "user namespaces"
+-- @tfield "ok"|"warn"|"missing" status
+-- @tfield string found what is there
+-- @tfield ?string meaning what that means for stages
+-- @tfield ?string hint what to do
+
+--- What this machine offers: findings, and the facts that they are made of.
+-- @table Report
+-- @tfield string version of the library
+-- @tfield boolean ok whether stages can be run, isolated
+-- @tfield ?Isolation auto what "auto" takes; nil: it refuses
+-- @tfield {Finding,...} checks
+-- @tfield table kernel release, machine
+-- @tfield table user_namespaces max, unprivileged_clone, apparmor_restricts, root
+-- @tfield table proc covered (paths)
+-- @tfield table landlock abi, disabled
+-- @tfield table seccomp filter, notification
+-- @tfield table cgroups version, controllers (version and usable, by name)
+-- @tfield table supervisor works, reason, errno, hint, memfd_noexec
+-- @tfield table nix installed, path, version
+-- @tfield table cache dir, source, usable, reason
+-- @tfield {[string]=string} environment the library's variables that are set
+-- @tfield {[string]=table} interpreters found, path, version, warnings; reason, hint
+-- @tfield {[string]=table} backends name, works, enforced, warnings; reason, step, errno
 
 return M

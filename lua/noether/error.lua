@@ -259,6 +259,9 @@ local metatable = {
 
 --- Plain data for JSON or another process; @{from_table} reads it back.
 -- @treturn table the error's fields, see @{portable}
+-- @usage
+-- local _, err = noether.store.memory():get("nonesuch")
+-- print(err:to_table().kind) --> stage_not_found
 function Error:to_table()
   local plain = {}
   for key, value in pairs(self) do
@@ -294,7 +297,10 @@ end
 
 --- Whether a value is an error of this library.
 -- @param value anything
--- @treturn boolean
+-- @treturn boolean whether
+-- @usage
+-- local _, err = noether.store.memory():get("nonesuch")
+-- print(noether.is_error(err), noether.is_error("text")) --> true false
 function M.is(value)
   return getmetatable(value) == metatable
 end
@@ -321,5 +327,17 @@ function M.from_table(plain)
   end
   return M.new(fields)
 end
+
+--- What went wrong. `tostring` gives its message.
+-- @table Error
+-- @tfield Kind kind what to branch on
+-- @tfield string message one line, bounded, without control bytes
+-- @tfield ?string hint what to do
+-- @tfield ?string stage id of the stage
+-- @tfield ?string errno "ENOENT"
+-- @tfield ?number limit the limit that was met, in its unit
+-- @tfield ?string effect "FsRead(/data)"
+-- @tfield ?Result result of the process, if one ran
+-- @tfield ?Error|string cause what lies behind it
 
 return M

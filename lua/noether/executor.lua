@@ -61,12 +61,17 @@ local function build(settings, environ, shared)
   return setmetatable(self, metatable)
 end
 
---- Make an executor.
--- @tparam ?table opts see `config.EXECUTOR_OPTIONS`; the README explains each
--- @treturn ?table the executor; or nil and an error (`policy_error`, `store_failed`,
+--- Make an executor: what runs stages. It can be used by many tasks at once.
+-- @tparam[opt] ExecutorOptions opts the README explains each
+-- @treturn ?Executor the executor; or nil and an error (`policy_error`, `store_failed`,
 -- `isolation_unavailable`, `runtime_unavailable`)
--- @treturn ?table
+-- @treturn ?Error error
 -- @raise on an unknown option or a wrong value
+-- @usage
+-- local executor, err = noether.executor{ timeout_secs = 5, isolation = "auto" }
+-- if not executor then error(err) end
+-- print((executor:execute({ language = "bash", code = "execute() { echo 1; }" }))) --> 1
+-- executor:close()
 function M.new(opts)
   local environ = sys.environ()
   local settings, err = config.read("executor", opts, environ)
@@ -78,14 +83,16 @@ local function closed()
   return errors.new{ kind = "closed", message = "the executor is closed" }
 end
 
--- A stage may be given by id, by name, or as a table that a store would take.
+--- A stage may be given by id, by name, or as a table that a store would take.
+-- @local
 function Executor.reference(_, fname, id)
   if type(id) ~= "table" then return options.argument(fname, "id", id, "text", 3) end -- a tail call
   local stage, err = stores.stage(fname, id, 4)
   return stage, err
 end
 
--- Begin one execution. `mode` is "value", "json", "plan" or "outline".
+--- Begin one execution. `mode` is "value", "json", "plan" or "outline".
+-- @local
 function Executor:begin(reference, input, call, mode, parent)
   if self.closed then return nil, closed() end
   local job = execution.new(self, reference, input, call, mode)
@@ -97,13 +104,19 @@ function Executor:begin(reference, input, call, mode, parent)
 end
 
 --- What `execute` would run, without running it: exactly what the launch gets, plain data.
--- @tparam string|table id id, name or a stage
+-- @tparam string|Stage id as for `execute`
 -- @param input as for `execute`
--- @tparam[opt] table opts per-call options, and `resolve = false`: touch no disk, and show the
--- runtime as unresolved
--- @treturn ?table `{ kind = "exec", argv, files, sandbox, limits, stdin, env, secrets, runtime }`;
--- values of the caller's `env` are left out, their names are in `secrets`; or nil and an error
--- @treturn ?table
+-- @tparam[opt] PlanOptions opts per-call options, and `resolve = false`: touch no disk, and show
+-- the runtime as unresolved
+-- @treturn ?Plan the plan; or nil and an error. Values of the caller's `env` are left out, their
+-- names are in `secrets`
+-- @treturn ?Error error
+-- @raise on a wrong option
+-- @usage
+-- local executor = noether.check(noether.executor())
+-- local stage = { language = "python", code = "def execute(n): return n", effects = {} }
+-- local plan = noether.check(executor:plan(stage, 1, { resolve = false }))
+-- print(plan.kind, plan.limits.processes, (plan.stdin:gsub("\n", ""))) --> exec 256 1
 function Executor:plan(id, input, opts)
   options.method("executor:plan", self)
   local rest, resolve = {}, true
@@ -119,12 +132,14 @@ function Executor:plan(id, input, opts)
   return plan, err
 end
 
+--- @local
 function Executor:check_call(fname, opts)
   local call = config.for_call(fname, opts, self.config, 4)
   return call
 end
 
--- The stage of an id or name; a registered one comes before the store's.
+--- The stage of an id or name; a registered one comes before the store's.
+-- @local
 function Executor:find(id)
   local stage = self.registered[id]
   if stage then return stage end
@@ -137,7 +152,8 @@ function Executor:find(id)
   return nil, errors.new{ kind = "store_failed", message = "store: " .. tostring(err) }
 end
 
--- The stage of what `reference` gave; nil and why there is none.
+--- The stage of what `reference` gave; nil and why there is none.
+-- @local
 function Executor:stage_of(reference)
   if type(reference) == "table" then return reference end
   return self:find(reference)
@@ -145,7 +161,10 @@ end
 
 --- Whether a stage is there that this executor can run.
 -- @tparam string id id or name
--- @treturn boolean
+-- @treturn boolean whether
+-- @usage
+-- local executor = noether.check(noether.executor())
+-- print(executor:has_implementation("nonesuch")) --> false
 function Executor:has_implementation(id)
   options.method("executor:has_implementation", self)
   options.argument("executor:has_implementation", "id", id, "text")
@@ -158,11 +177,16 @@ end
 
 --- Add a stage to this executor, beside its store.
 -- @tparam string id any text; it comes before the store's stages
--- @tparam string code
--- @tparam string language
--- @tparam ?table effects as in a stage
+-- @tparam string code defines `execute`
+-- @tparam string language "python", "javascript", "bash", or another that a policy gives
+-- @tparam ?{string|table,...} effects as in a stage
 -- @treturn ?boolean true; or nil and an error (`input_invalid`, `language_unknown`)
--- @treturn ?table
+-- @treturn ?Error error
+-- @raise on a wrong type
+-- @usage
+-- local executor = noether.check(noether.executor())
+-- executor:register_with_effects("answer", "execute() { echo 42; }", "bash", { "Pure" })
+-- print((executor:execute("answer"))) --> 42
 function Executor:register_with_effects(id, code, language, effects)
   local fname = "executor:register_with_effects"
   options.method(fname, self)
@@ -179,7 +203,10 @@ function Executor:register_with_effects(id, code, language, effects)
 end
 
 --- The configuration as the original has it.
--- @treturn table `timeout_secs`, `max_output_bytes`, `max_stderr_bytes`, `isolation`: a copy
+-- @treturn Config a copy
+-- @usage
+-- local executor = noether.check(noether.executor{ timeout_secs = 5 })
+-- print(executor:config_snapshot().timeout_secs) --> 5
 function Executor:config_snapshot()
   options.method("executor:config_snapshot", self)
   local snapshot = {}
@@ -191,9 +218,14 @@ end
 
 --- A new executor with another configuration and the same store, policies and registered stages.
 -- This one stays usable; what is registered later with one is not seen by the other.
--- @tparam table new the fields of `config_snapshot` to change
--- @treturn ?table the executor; or nil and an error (`isolation_unavailable`)
--- @treturn ?table
+-- @tparam Config new the fields of `config_snapshot` to change
+-- @treturn ?Executor the executor; or nil and an error (`isolation_unavailable`)
+-- @treturn ?Error error
+-- @raise on a wrong option
+-- @usage
+-- local executor = noether.check(noether.executor{ timeout_secs = 5 })
+-- local patient = noether.check(executor:rebuild_with_config{ timeout_secs = 60 })
+-- print(patient:config_snapshot().timeout_secs) --> 60
 function Executor:rebuild_with_config(new)
   options.method("executor:rebuild_with_config", self)
   local given = options.check("executor:rebuild_with_config", new, config.CONFIG_OPTIONS)
@@ -204,15 +236,16 @@ end
 
 --- Find interpreters ahead of the first call, in the background: what it finds is what the calls
 -- then use. Each language has `setup_timeout_secs` of its own.
--- @tparam ?table languages names; nil is all there are
--- @tparam[opt] table opts `setup_timeout_secs`, and `on_progress`: a function that gets
--- `{ language, state, detail, done, total }` when something begins: `state` is "locking" (what
--- nixpkgs stands for now), "building", "repairing", "checking", then "ready" or "failed"; `done`
--- of `total` languages are over
--- @treturn ?table a task: its output is `{ [language] = { path, version, reference, kind } }`, with
+-- @tparam[opt] {string,...} languages names; nil is all there are
+-- @tparam[opt] WarmupOptions opts
+-- @treturn ?Task a task: its output is `{ [language] = { path, version, reference, kind } }`, with
 -- `{ err = error }` for what cannot be had, which is no failure of the whole; or nil and an error
--- @treturn ?table
+-- @treturn ?Error error
 -- @raise on a wrong option; `wait` raises what `on_progress` raised
+-- @usage
+-- local executor = noether.check(noether.executor{ runtime = "host" })
+-- local found = noether.check(executor:warmup({ "bash" }):wait())
+-- print(found.bash.kind) --> host
 function Executor:warmup(languages, opts)
   options.method("executor:warmup", self)
   if languages ~= nil then
@@ -232,6 +265,7 @@ function Executor:warmup(languages, opts)
 end
 
 --- The cache, opened at its first use.
+-- @local
 function Executor:open_cache()
   if self.cache then return self.cache end
   local opened, err = cache.open(self.config.cache_dir, self.environ)
@@ -244,6 +278,7 @@ function Executor:open_cache()
 end
 
 --- The backend that isolates, as chosen for this machine. May yield by `await`.
+-- @local
 function Executor:choose_isolation(launch, await)
   if self.isolation then return self.isolation end
   local chosen, err = isolation.choose(self.config.isolation, launch, {
@@ -260,6 +295,11 @@ end
 --- Give up the executor: tasks in flight are closed, which kills what they run.
 -- Calls on it fail with `closed` from then on.
 -- @treturn boolean true, however often it is called
+-- @usage
+-- local executor = noether.check(noether.executor())
+-- executor:close()
+-- local _, err = executor:execute({ language = "bash", code = "" })
+-- print(err.kind) --> closed
 function Executor:close()
   if self.closed then return true end
   self.closed = true
@@ -272,5 +312,12 @@ end
 
 metatable.__gc = Executor.close
 metatable.__close = Executor.close
+
+--- Options of `executor:warmup`.
+-- @table WarmupOptions
+-- @tfield ?number setup_timeout_secs as of a call, for each language
+-- @tfield ?fun(event:table) on_progress gets `{ language, state, detail, done, total }` when
+-- something begins: `state` is "locking" (what nixpkgs stands for now), "building", "repairing",
+-- "checking", then "ready" or "failed"; `done` of `total` languages are over
 
 return M

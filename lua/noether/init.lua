@@ -86,10 +86,16 @@ M.doctor = doctor.examine
 M.is_error = errors.is
 
 --- Give the output or raise the error: `local out = noether.check(ex:execute(id, input))`.
--- @param output
--- @param err
--- @return output, and what came after it
+-- @param output of a call that gives an output and an error
+-- @param err of it
+-- @param ... what came after
+-- @return the output
+-- @return the error, which is nil
 -- @raise err, if there is one
+-- @usage
+-- local store = noether.store.memory()
+-- print(pcall(function() return noether.check(store:get("nonesuch")) end))
+-- --> false no stage 'nonesuch' in the store
 function M.check(output, err, ...)
   if err ~= nil then error(err, 0) end
   return output, err, ...
@@ -128,12 +134,20 @@ local function execute_options()
 end
 
 --- Run a stage in one call. A default executor is made at the first one and used again.
--- @tparam table request `language`, `code`, and if wanted `input`, `effects`, any option of a call
--- (`timeout_secs`, ...), `isolation` and `runtime`
--- @return the stage's answer; nil with `err` if there is none. `false` is an answer: test `err`
--- @treturn ?table error
--- @treturn ?table info
+-- @tparam ExecuteRequest request `language`, `code`, and if wanted `input`, `effects`, any option
+-- of a call (`timeout_secs`, ...), `isolation` and `runtime`
+-- @return the stage's answer; nil with an error if there is none. `false` is an answer: test the
+-- error
+-- @treturn ?Error error
+-- @treturn ?Info info what is known of the run, on failure too
 -- @raise on an unknown option or a wrong type
+-- @usage
+-- local output, err, info = noether.execute{
+--   language = "python", code = "def execute(input): return input['n'] * 2",
+--   input = { n = 21 }, effects = {}, timeout_secs = 5,
+-- }
+-- if err then error(err) end
+-- print(output, info.isolation ~= "none") --> 42 true
 function M.execute(request, surplus)
   options.argument("execute", "request", request, "table")
   if surplus ~= nil then
@@ -155,5 +169,12 @@ function M.execute(request, surplus)
   local settings = config.for_call("execute", call, shared.config)
   return face.run(shared, stage, given.input, settings, "value")
 end
+
+--- What `noether.execute` takes: a stage, its input, options.
+-- @table ExecuteRequest
+-- @extends Stage, CallOptions
+-- @tfield ?any input any JSON value (nil is null)
+-- @tfield ?Isolation isolation as of an executor
+-- @tfield ?"auto"|"host"|"nix" runtime as of an executor
 
 return M

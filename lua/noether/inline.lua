@@ -15,9 +15,19 @@ local Inline = face.class()
 local metatable = { __name = "noether.inline", __index = Inline }
 
 --- Make an executor of functions.
--- @tparam table functions by id: each takes the input (decoded JSON) and returns the output (nil is
--- JSON null), or nil and a message; raising is a failure of the stage too
--- @treturn table the executor
+-- @tparam {[string]=function} functions by id: each takes the input (decoded JSON) and returns the
+-- output (nil is JSON null), or nil and a message; raising is a failure of the stage too
+-- @treturn AnyExecutor the executor
+-- @raise on what is no function, or no table
+-- @usage
+-- local executor = noether.inline{
+--   half = function(n)
+--     if n % 2 == 1 then return nil, "it is odd" end
+--     return n // 2
+--   end,
+-- }
+-- print((executor:execute("half", 42))) --> 21
+-- print(executor:execute("half", 1)) --> nil it is odd ...
 function M.new(functions)
   options.argument("inline", "functions", functions, "table")
   local own = {}

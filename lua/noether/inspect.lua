@@ -127,6 +127,9 @@ end
 -- @tparam[opt=8] number depth how many tables deep to look
 -- @treturn string Lua-like text, on several lines where one is too long; `<cycle>` where a table
 -- contains itself, `{...}` below the depth
+-- @usage
+-- print(noether.inspect{ 1, 2, name = "x", inner = { deep = true } })
+-- --> { 1, 2, inner = { deep = true }, name = "x" }
 function M.inspect(value, depth)
   return write(value, { open = {}, depth = depth or 8, items = math.huge }, 0)
 end

@@ -152,6 +152,10 @@ end
 -- The mark is a metatable, and a table that has another raises an error.
 -- @tparam[opt={}] table t
 -- @treturn table t itself
+-- @usage
+-- local executor = noether.inline{ same = function(value) return value end }
+-- print((executor:execute_json("same", "[]"))) --> []
+-- print(noether.inspect(noether.array{ 1, 2 })) --> { 1, 2 }
 function M.array(t)
   if t == nil then t = {} end
   expect(t, "table", 1, "array")

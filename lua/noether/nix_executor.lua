@@ -14,24 +14,39 @@ local CONFIG = require("noether.config").CONFIG_OPTIONS
 -- @tparam[opt] table environ the environment (default: this process's); only absolute entries of
 -- its `PATH` count
 -- @treturn ?string absolute path; nil if nix is not installed
+-- @usage
+-- local path = require("noether.nix_executor").find_nix()
+-- print(path == nil or path:sub(1, 1) == "/") --> true
 function M.find_nix(environ)
   return nix.find(environ or sys.environ())
 end
 
 --- An executor over a store with the default configuration; see @{from_store_with_config}.
--- @tparam table store
--- @treturn ?table nil and an error as there
--- @treturn ?table
+-- @tparam Store store
+-- @treturn ?Executor nil and an error as there
+-- @treturn ?Error error
+-- @usage
+-- local nix_executor = require "noether.nix_executor"
+-- local executor, err = nix_executor.from_store(noether.store.memory())
+-- if not executor then print(err.kind) end
+-- --> ...
 function M.from_store(store)
   return M.from_store_with_config(store, {})
 end
 
 --- An executor over a store that runs stages with Nix's interpreters.
--- @tparam table store
--- @tparam table config `timeout_secs`, `max_output_bytes`, `max_stderr_bytes`, `isolation`
--- @treturn ?table the executor; or nil and an error (`runtime_unavailable` where nix is not
+-- @tparam Store store
+-- @tparam Config config
+-- @treturn ?Executor the executor; or nil and an error (`runtime_unavailable` where nix is not
 -- installed), so that callers can fall back to another executor
--- @treturn ?table
+-- @treturn ?Error error
+-- @raise on a wrong option
+-- @usage
+-- local nix_executor = require "noether.nix_executor"
+-- local store = noether.store.memory()
+-- local executor, err = nix_executor.from_store_with_config(store, { timeout_secs = 5 })
+-- if not executor then print(err.kind) end
+-- --> ...
 function M.from_store_with_config(store, config)
   local given = options.check("nix_executor", config, CONFIG)
   given.store, given.runtime = store, "nix"

@@ -295,6 +295,10 @@ end
 -- from here.
 -- @treturn boolean whether it is over
 -- @raise what a listener or the producer raised
+-- @usage
+-- local proc = noether.check(noether.spawn{ "true" })
+-- while not proc:step() do noether.wait_any({ proc }, proc:timeout()) end
+-- print(proc:result().exit_code) --> 0
 function Process:step()
   check_owner(self, "process:step")
   check_callable(self)
@@ -304,6 +308,7 @@ end
 
 --- For sets: as `step`, but what a listener or the producer raised is left for `wait` to raise.
 -- @treturn boolean whether it is over
+-- @local
 function Process:look()
   check_owner(self, "process:look")
   if self.raised or self.outcome or not self.handle then return true end
@@ -314,13 +319,13 @@ end
 
 --- Wait until the program and all it started are gone, and its output is here. Never kills.
 -- @tparam[opt] number secs how long at most; nil is as long as it takes
--- @treturn ?table the result: `ok`, `reason` (exit signal timeout output_limit memory_limit
--- cpu_limit cancelled status_lost stream_failed), `exit_code`, `signal` ("SIGSEGV"), `stdout`,
--- `stderr`, `stdout_bytes`, `stderr_bytes`, `stdout_truncated`, `stderr_truncated`,
--- `duration_secs`, `cpu_user_secs`, `cpu_system_secs`, `max_rss_bytes`, `isolation`, `enforced`,
--- `argv`, and for `stream_failed` the `failed_stream` ("stdin", "stdout", "stderr") and `errno`
--- @treturn ?table error: `pending`, `closed`, or why nothing ran
--- @raise what a listener or the producer raised
+-- @treturn ?Result the result, however it ended
+-- @treturn ?Error error: `pending`, `closed`, or why nothing ran
+-- @raise on a wrong type, and what a listener or the producer raised
+-- @usage
+-- local proc = noether.check(noether.spawn({ "cat" }, { stdin = "hello" }))
+-- local result = noether.check(proc:wait(10))
+-- print(result.ok, result.stdout) --> true hello
 function Process:wait(secs)
   check_owner(self, "process:wait")
   check_callable(self)
@@ -335,41 +340,64 @@ function Process:wait(secs)
 end
 
 --- The result of a process that is over, without waiting.
--- @treturn ?table as of `wait`
--- @treturn ?table
+-- @treturn ?Result as of `wait`
+-- @treturn ?Error as of `wait`
+-- @usage
+-- local proc = noether.check(noether.spawn{ "sleep", "60" })
+-- print(select(2, proc:result()).kind) --> pending
+-- proc:close()
 function Process:result()
   check_owner(self, "process:result")
   if self.outcome then return self.outcome.result, self.outcome.err end
   return nil, self.handle and pending() or closed()
 end
 
---- @treturn ?number a descriptor that becomes readable when `step` has something to do; the same
--- until `close`
+--- The descriptor that becomes readable when `step` has something to do.
+-- @treturn ?integer the same until `close`; nil after it
+-- @usage
+-- local proc = noether.check(noether.spawn{ "true" })
+-- print(math.type(proc:pollfd())) --> integer
 function Process:pollfd()
   check_owner(self, "process:pollfd")
   return self.handle and self.handle:pollfd()
 end
 
---- @treturn string what to poll the descriptor for: always "r"
+--- What to poll the descriptor for.
+-- @treturn string "r"
+-- @usage
+-- print(noether.check(noether.spawn{ "true" }):events()) --> r
 function Process.events()
   return "r"
 end
 
---- @treturn ?number seconds after which `step` has something to do in any case
+--- After how many seconds to `step` even if the descriptor stays quiet.
+-- @treturn ?number 0 when it is over; nil if there is no such moment
+-- @usage
+-- local proc = noether.check(noether.spawn({ "sleep", "60" }, { timeout_secs = 9 }))
+-- print(proc:timeout() < 10) --> true
+-- proc:close()
 function Process:timeout()
   check_owner(self, "process:timeout")
   if self.outcome or not self.handle then return 0 end
   return self.handle:timeout()
 end
 
---- @treturn ?number the id of this program's child: the supervisor, or the program if bare
+--- The id of this program's child: the supervisor, or the program if it is not supervised.
+-- @treturn ?integer nil after `close`
+-- @usage
+-- local proc = noether.check(noether.spawn{ "true" })
+-- print(proc:pid() > 1) --> true
 function Process:pid()
   check_owner(self, "process:pid")
   return self.handle and self.handle:pid()
 end
 
 --- What the steps to a native sandbox took.
--- @treturn table list of `{ name, secs }`; empty for other backends, or before the program runs
+-- @treturn {table,...} list of `{ name, secs }`; empty for other backends, or before the program
+-- runs
+-- @usage
+-- local proc = noether.check(noether.spawn({ "true" }, { isolation = "none" }))
+-- print(#proc:setup_steps()) --> 0
 function Process:setup_steps()
   check_owner(self, "process:setup_steps")
   return self.handle and self.handle:setup_steps() or {}
@@ -378,7 +406,12 @@ end
 --- Send a signal to the program itself.
 -- @tparam[opt="TERM"] string|number signal "TERM", "SIGTERM" or a number
 -- @treturn ?boolean true, or nil and an error (errno `ESRCH`: it has ended)
--- @treturn ?table
+-- @treturn ?Error error
+-- @raise if there is no such signal
+-- @usage
+-- local proc = noether.check(noether.spawn({ "sleep", "60" }, { isolation = "none" }))
+-- proc:kill("INT")
+-- print(proc:wait(10).signal) --> SIGINT
 function Process:kill(signal)
   check_owner(self, "process:kill")
   local number = core.signal_number(signal == nil and "TERM" or signal)
@@ -393,6 +426,10 @@ end
 
 --- End the program and all it started; the result's reason is then `cancelled`.
 -- @treturn boolean true
+-- @usage
+-- local proc = noether.check(noether.spawn{ "sleep", "60" })
+-- proc:cancel()
+-- print(proc:wait(10).reason) --> cancelled
 function Process:cancel()
   check_owner(self, "process:cancel")
   if self.handle then
@@ -405,6 +442,10 @@ end
 --- Give the process up: what still runs is killed, and reaped later. Never blocks; a result that
 -- was seen stays.
 -- @treturn boolean true, however often it is called
+-- @usage
+-- local proc <close> = noether.check(noether.spawn{ "sleep", "60" })
+-- proc:close()                                     -- or let it go out of scope
+-- print(proc:pid()) --> nil
 function Process:close()
   local handle = self.handle
   if not handle then return true end
@@ -512,6 +553,9 @@ end
 -- @treturn ?table a process that runs; or nil and an error if none does
 -- @treturn ?table
 -- @raise on a wrong option
+-- @usage
+-- local proc = noether.check(noether.spawn({ "sh", "-c", "exit 3" }, { timeout_secs = 10 }))
+-- print(proc:wait().exit_code) --> 3
 function M.spawn(argv, opts)
   local proc, err = start("spawn", argv, opts)
   if not proc then return nil, err end
@@ -527,12 +571,15 @@ function M.spawn(argv, opts)
 end
 
 --- Run a program to its end.
--- @tparam table argv as of @{spawn}
--- @tparam[opt] table opts as of @{spawn}
--- @treturn ?table the result, however it ended (see `process:wait`); or nil and an error if nothing
--- ran
--- @treturn ?table
+-- @tparam {string,...} argv as of @{spawn}
+-- @tparam[opt] RunOptions opts as of @{spawn}
+-- @treturn ?Result the result, however it ended; or nil and an error if nothing ran
+-- @treturn ?Error error
 -- @raise on a wrong option
+-- @usage
+-- local result, err = noether.run({ "sh", "-c", "echo out; exit 3" }, { timeout_secs = 10 })
+-- if not result then error(err) end
+-- print(result.reason, result.exit_code, (result.stdout:gsub("\n", ""))) --> exit 3 out
 function M.run(argv, opts)
   local proc, err = start("run", argv, opts)
   if not proc then return nil, err end
@@ -572,5 +619,33 @@ Timer.close = Timer.cancel
 
 --- Wait for the first of several: see `set.wait_any`.
 M.wait_any = sets.wait_any
+
+--- A file or a descriptor in place of text: either `path` or `fd`.
+-- @table Stream
+-- @tfield ?string path a file: read; or made or emptied, and written
+-- @tfield ?integer fd a descriptor of the caller's
+-- @tfield ?boolean share the program gets the descriptor itself
+
+--- What became of a process, however it ended. Plain data.
+-- @table Result
+-- @tfield boolean ok it exited with code 0
+-- @tfield Reason reason the first cause of its end
+-- @tfield ?integer exit_code
+-- @tfield ?string signal "SIGSEGV"
+-- @tfield ?"stdin"|"stdout"|"stderr" failed_stream for the reason `stream_failed`
+-- @tfield ?string errno "ENOSPC"; likewise
+-- @tfield string stdout what it wrote, up to the limit; after `output_limit` the first 64 KiB
+-- @tfield string stderr what it wrote; of a longer one the first and the last half of the limit
+-- @tfield integer stdout_bytes how many it wrote
+-- @tfield integer stderr_bytes how many it wrote
+-- @tfield boolean stdout_truncated
+-- @tfield boolean stderr_truncated
+-- @tfield number duration_secs
+-- @tfield number cpu_user_secs of the whole tree
+-- @tfield number cpu_system_secs of the whole tree
+-- @tfield ?integer max_rss_bytes of the biggest process in it
+-- @tfield Isolation isolation the backend that was used
+-- @tfield {string,...} enforced what really held, in the words of docs/isolation.md
+-- @tfield {string,...} argv
 
 return M

@@ -93,13 +93,20 @@ end
 --- Make an executor that tries again in another one.
 -- `info.attempts` of its calls lists each attempt: `duration_secs`; of one that failed `kind`,
 -- `message` and `errno`; and `wait_secs`, how long it slept after it.
--- @tparam table executor it stays the caller's: closing this one does not close it
--- @tparam[opt] table opts `attempts` (3: how many at most, the first included), `kinds` (kinds of
--- errors to try again at; @{DEFAULT_KINDS}, of @{HEALS}), `backoff_secs` (0.1: before the second
--- attempt; doubled before each further one), `max_backoff_secs` (30), `repeat_effects` (false;
--- true: try again also where a stage with lasting effects had begun)
--- @treturn table the executor
+-- @tparam AnyExecutor executor it stays the caller's: closing this one does not close it
+-- @tparam[opt] RetryOptions opts the README says which kinds can be tried again at
+-- @treturn AnyExecutor the executor
 -- @raise on a wrong option, a kind that cannot heal among them
+-- @usage
+-- local calls = 0
+-- local flaky = noether.inline{ try = function()
+--   calls = calls + 1
+--   if calls == 1 then return nil, "not yet" end
+--   return calls
+-- end }
+-- local executor = noether.retry(flaky, { kinds = { "stage_failed" }, backoff_secs = 0.01,
+--   repeat_effects = true })
+-- print((executor:execute("try"))) --> 2
 function M.new(executor, opts)
   local self = layer.new("retry", metatable, executor, opts)
   local given = options.check("retry", opts, M.OPTIONS)
@@ -141,6 +148,7 @@ local function is_worth_it(self, own, request, err, info)
   return not reason
 end
 
+--- @local
 function Retry:work(own, request)
   local attempts, output, err = {}, nil, nil
   for number = 1, self.attempts do

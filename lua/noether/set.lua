@@ -90,8 +90,19 @@ local function heap_pop(heap)
 end
 
 --- Make a set of processes and tasks.
--- @treturn ?table the set; or nil and an error (`spawn_failed`: no descriptor is left)
--- @treturn ?table
+-- @treturn ?Set the set; or nil and an error (`spawn_failed`: no descriptor is left)
+-- @treturn ?Error error
+-- @usage
+-- local set = noether.check(noether.set())
+-- for secs = 2, 1, -1 do
+--   set:add(noether.check(noether.spawn{ "sleep", tostring(secs / 10) }))
+-- end
+-- while set:count() > 0 do
+--   local proc = noether.check(set:next(10))
+--   print(proc.argv[2])
+-- end
+-- --> 0.1
+-- --> 0.2
 function M.new()
   local poller, message, errno = sys.poller()
   if not poller then return nil, no_descriptor(message, errno) end
@@ -204,10 +215,15 @@ end
 
 --- Add a process or task, of any executor. One that is in the set already stays; it may be in
 -- other sets, too, and be waited for, cancelled and closed by itself.
--- @tparam table handle
--- @treturn ?table the handle; or nil and an error (`closed`, `spawn_failed`: no descriptor is left)
--- @treturn ?table
+-- @tparam Process|Task handle
+-- @treturn ?Process|Task the handle; or nil and an error (`closed`, `spawn_failed`: no descriptor
+-- is left)
+-- @treturn ?Error error
 -- @raise if it is no process or task
+-- @usage
+-- local set = noether.check(noether.set())
+-- local proc = set:add(noether.check(noether.spawn{ "true" }))
+-- print(set:next(10) == proc) --> true
 function Set:add(handle)
   check_owner(self, "set:add")
   if not is_handle(handle) then
@@ -230,8 +246,13 @@ function Set:add(handle)
 end
 
 --- Take a handle out; it goes on.
--- @tparam table handle
+-- @tparam Process|Task handle
 -- @treturn boolean whether it was in the set
+-- @usage
+-- local set = noether.check(noether.set())
+-- local proc = set:add(noether.check(noether.spawn{ "sleep", "60" }))
+-- print(set:remove(proc), set:count()) --> true 0
+-- proc:close()
 function Set:remove(handle)
   check_owner(self, "set:remove")
   local entry = self.entries[handle]
@@ -307,9 +328,17 @@ end
 -- given in the order in which they were seen to be, and what a callback of a task raised is raised
 -- by the task's `wait`, not here.
 -- @tparam[opt] number secs how long at most; nil is as long as it takes, 0 never blocks
--- @treturn ?table a process or a task, whose `wait` returns at once; nil alone if the set is empty,
--- nil and an error if none is over in time (`pending`) or the set is closed (`closed`)
--- @treturn ?table
+-- @treturn ?Process|Task one whose `wait` returns at once; nil alone if the set is empty, nil and
+-- an error if none is over in time (`pending`) or the set is closed (`closed`)
+-- @treturn ?Error error
+-- @raise on a wrong type
+-- @usage
+-- local executor = noether.inline{ double = function(n) return n * 2 end }
+-- local set = noether.check(noether.set())
+-- for n = 1, 2 do set:add(executor:start("double", n)) end
+-- local sum = 0
+-- for task in function() return (set:next()) end do sum = sum + task:wait() end
+-- print(sum) --> 6
 function Set:next(secs)
   check_owner(self, "set:next")
   if secs ~= nil then options.argument("set:next", "secs", secs, "duration") end
@@ -325,7 +354,10 @@ function Set:next(secs)
   return nil, pending("none of the set is over yet")
 end
 
---- @treturn number how many handles are in the set: those that `next` has still to give
+--- How many handles are in the set: those that `next` has still to give.
+-- @treturn integer
+-- @usage
+-- print(noether.check(noether.set()):count()) --> 0
 function Set:count()
   check_owner(self, "set:count")
   return self.size
@@ -333,8 +365,10 @@ end
 
 --- The one descriptor that stands for all of them: it becomes readable when `next(0)` has something
 -- to do, moments included, and stays the same until `close`.
--- @treturn ?number or nil and an error (`closed`, `spawn_failed`)
--- @treturn ?table
+-- @treturn ?integer or nil and an error (`closed`, `spawn_failed`)
+-- @treturn ?Error error
+-- @usage
+-- print(math.type(noether.check(noether.set()):pollfd())) --> integer
 function Set:pollfd()
   check_owner(self, "set:pollfd")
   if self.closed then return nil, failure("closed", "the set is closed") end
@@ -351,7 +385,10 @@ function Set:pollfd()
   return self.poller:pollfd()
 end
 
---- @treturn string what to poll the descriptor for: always "r"
+--- What to poll the descriptor for.
+-- @treturn string "r"
+-- @usage
+-- print(noether.check(noether.set()):events()) --> r
 function Set.events()
   return "r"
 end
@@ -359,6 +396,8 @@ end
 --- For loops that would rather have a time than the descriptor's word for it.
 -- @treturn ?number seconds after which `next(0)` has something to do in any case; nil: there is no
 -- such moment
+-- @usage
+-- print(noether.check(noether.set()):timeout()) --> nil
 function Set:timeout()
   check_owner(self, "set:timeout")
   return not self.closed and idle_secs(self) or nil
@@ -366,6 +405,9 @@ end
 
 --- Give the set up. What is in it goes on, and stays its owner's. Never blocks.
 -- @treturn boolean true, however often it is called
+-- @usage
+-- local set <close> = noether.check(noether.set())
+-- print(set:close()) --> true
 function Set:close()
   if self.closed then return true end
   self.closed = true
@@ -462,11 +504,17 @@ local function descriptors(list)
 end
 
 --- Wait until one of several is over. For many, over and over, a set does it with less work.
--- @tparam table list processes and tasks, in any mixture
+-- @tparam {Process|Task,...} list processes and tasks, in any mixture
 -- @tparam[opt] number secs how long at most; nil is as long as it takes
--- @treturn ?number the position in `list` of one that is over; or nil and an error (`pending`,
+-- @treturn ?integer the position in `list` of one that is over; or nil and an error (`pending`,
 -- `spawn_failed`: no descriptor is left)
--- @treturn ?table
+-- @treturn ?Error error
+-- @raise on what is no such list
+-- @usage
+-- local slow = noether.check(noether.spawn{ "sleep", "60" })
+-- local quick = noether.check(noether.spawn{ "true" })
+-- print(noether.wait_any({ slow, quick }, 10)) --> 2
+-- slow:close()
 function M.wait_any(list, secs)
   check_list(list)
   if secs ~= nil then options.argument("wait_any", "secs", secs, "duration") end

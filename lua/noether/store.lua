@@ -138,11 +138,26 @@ local Memory = {}
 local memory_metatable = { __name = "noether.store.memory", __index = Memory }
 
 --- A store in this Lua state's memory.
--- @treturn table a store
+-- @treturn Store a store
+-- @usage
+-- local store = noether.store.memory()
+-- local id = noether.check(store:put{ language = "bash", code = "execute() { echo 1; }" })
+-- print(#id) --> 64
 function M.memory()
   return setmetatable({ stages = {}, aliases = {} }, memory_metatable)
 end
 
+--- Put a stage into the store. One that is there already stays, and takes the name.
+-- @tparam Stage fields
+-- @treturn ?string its id: the SHA-256 of language, code and effects; or nil and an error
+-- (`input_invalid`, `store_failed`)
+-- @treturn ?Error error
+-- @raise on an unknown field or a wrong type
+-- @usage
+-- local store = noether.store.memory()
+-- local code = "def execute(n): return n * 2"
+-- local id = noether.check(store:put{ name = "double", language = "python", code = code })
+-- print(store:get("double").id == id) --> true
 function Memory:put(fields)
   options.method("store:put", self)
   local stage, err = M.stage("store:put", fields)
@@ -154,13 +169,22 @@ function Memory:put(fields)
   return stage.id
 end
 
--- Make a name lead to a stage, taking it from the one that had it.
+--- Make a name lead to a stage, taking it from the one that had it.
+-- @local
 function Memory:point(name, stage)
   local holder = self.stages[self.aliases[name]]
   if holder and holder.id ~= stage.id then holder.name = nil end
   self.aliases[name] = stage.id
 end
 
+--- The stage of an id or a name.
+-- @tparam string id_or_name
+-- @treturn ?Stage a copy, with its `id`; or nil and an error (`stage_not_found`, `store_failed`)
+-- @treturn ?Error error
+-- @usage
+-- local store = noether.store.memory()
+-- local _, err = store:get("nonesuch")
+-- print(err.kind) --> stage_not_found
 function Memory:get(id_or_name)
   options.method("store:get", self)
   options.argument("store:get", "id or name", id_or_name, "text")
@@ -169,6 +193,14 @@ function Memory:get(id_or_name)
   return copy_stage(stage)
 end
 
+--- All stages, without their code.
+-- @treturn ?{table,...} by id: `{ id, name, language, effects }`, of a damaged one `{ id, err }`;
+-- or nil and an error (`store_failed`)
+-- @treturn ?Error error
+-- @usage
+-- local store = noether.store.memory()
+-- store:put{ name = "one", language = "bash", code = "execute() { echo 1; }" }
+-- for _, stage in ipairs(store:list()) do print(stage.name, stage.language) end --> one bash
 function Memory:list()
   options.method("store:list", self)
   local list = {}
@@ -179,6 +211,14 @@ function Memory:list()
   return list
 end
 
+--- Take a stage out of the store, with its names.
+-- @tparam string id_or_name
+-- @treturn ?boolean true; or nil and an error (`stage_not_found`, `store_failed`)
+-- @treturn ?Error error
+-- @usage
+-- local store = noether.store.memory()
+-- store:put{ name = "one", language = "bash", code = "execute() { echo 1; }" }
+-- print(store:remove("one"), #store:list()) --> true 0
 function Memory:remove(id_or_name)
   options.method("store:remove", self)
   options.argument("store:remove", "id or name", id_or_name, "text")
@@ -222,8 +262,11 @@ end
 --- A store in a directory, which is made (mode 0700) where it is missing.
 -- Several processes may use it at once.
 -- @tparam string dir its parent must exist
--- @treturn ?table a store; or nil and an error (`store_failed`)
--- @treturn ?table
+-- @treturn ?Store a store; or nil and an error (`store_failed`)
+-- @treturn ?Error error
+-- @usage
+-- local store = noether.check(noether.store.open(os.getenv("TMPDIR") .. "/stages"))
+-- print(#store:list()) --> 0
 function M.open(dir)
   options.argument("store.open", "directory", dir, "path")
   local ok, err = ensure_directory(dir)
@@ -400,5 +443,12 @@ function Directory:remove(id_or_name)
   if not ok then return nil, err end
   return self:remove_aliases(id)
 end
+
+--- A few lines of code that define `execute`, and what is said of them.
+-- @table Stage
+-- @tfield string language "python", "javascript", "bash", or another that a policy gives
+-- @tfield string code
+-- @tfield ?{string|table,...} effects what it needs of the machine; nil: `Unknown`
+-- @tfield ?string name an alias of its id
 
 return M

@@ -13,11 +13,16 @@ M.version = core.version
 --- SHA-256 in lower-case hexadecimal.
 -- @tparam string bytes
 -- @treturn string 64 digits
+-- @usage
+-- print(noether.sha256("noether"):sub(1, 8)) --> 719b4802
 -- @function sha256
 M.sha256 = core.sha256
 
 --- Seconds on the monotonic clock, for measuring and for deadlines.
 -- @treturn number
+-- @usage
+-- local before = noether.clock()
+-- print(noether.clock() >= before) --> true
 -- @function clock
 M.clock = core.clock
 

@@ -86,6 +86,7 @@ end
 --- For the work: go on to the next state, whose time is measured from here.
 -- @tparam string state "setup", "run", "decode", "wait"
 -- @tparam[opt=state] string span what `info.spans` calls the time from here on
+-- @local
 function Task:enter(state, span)
   spend(self)
   self.current, self.span = state, span or state
@@ -93,6 +94,7 @@ end
 
 --- For the work: note something that a person should know; it ends up in `info.warnings`.
 -- @tparam string message
+-- @local
 function Task:warn(message)
   self.warnings[#self.warnings + 1] = message
 end
@@ -102,6 +104,7 @@ end
 -- @tparam table opts of `process.launch`, but for `poller`
 -- @treturn ?table the process; or nil and an error
 -- @treturn ?table
+-- @local
 function Task:launch(argv, opts)
   -- A callback of the work may have closed the task that it is part of.
   if self.closed then return nil, failure("closed", CLOSED) end
@@ -118,6 +121,7 @@ end
 -- @tparam table proc
 -- @treturn ?table its result; or nil and an error if nothing ran
 -- @treturn ?table
+-- @local
 function Task:await(proc)
   if self.is_cancelled then proc:cancel() end
   coroutine.yield(proc)
@@ -153,6 +157,7 @@ end
 -- @treturn ?table
 -- @treturn ?table
 -- @raise what a callback raised in it
+-- @local
 function Task:join(part)
   if self.is_cancelled then part:cancel() end
   spend(self, part.started)
@@ -174,6 +179,7 @@ end
 
 --- For the work: as @{Task:pause}, in a state of its own, "wait".
 -- @tparam number secs
+-- @local
 function Task:sleep(secs)
   local state, span = self.current, self.span
   self:enter("wait")
@@ -184,6 +190,7 @@ end
 --- For the work: have something closed when the task is over, or given up in the middle.
 -- @param handle with a method `close`, which may be called before, too
 -- @return the handle
+-- @local
 function Task:hold(handle)
   self.held[#self.held + 1] = handle
   return handle
@@ -197,6 +204,7 @@ local function release(self)
   end
 end
 
+--- @local
 function Task:own_poller()
   if self.parent then return self.parent:own_poller() end
   if self.poller then return self.poller end
@@ -263,6 +271,9 @@ end
 --- Go on as far as possible without waiting.
 -- @treturn boolean whether the task is over
 -- @raise what a callback raised
+-- @usage
+-- local task = noether.inline{ one = function() return 1 end }:start("one")
+-- print(task:step(), (task:wait(0))) --> true 1
 function Task:step()
   check_owner(self, "task:step")
   local over = advance(self)
@@ -273,6 +284,7 @@ end
 
 --- For sets: as `step`, but what a callback raised is left for `wait` to raise.
 -- @treturn boolean whether the task is over
+-- @local
 function Task:look()
   check_owner(self, "task:look")
   return advance(self)
@@ -280,10 +292,17 @@ end
 
 --- Wait for the outcome; never kills.
 -- @tparam[opt] number secs how long at most; nil is as long as it takes, 0 just looks
--- @return the output; nil with `err` otherwise. `false` and JSON null are outputs: test `err`
--- @treturn ?table error; kind `pending` if it is not over yet, `closed` after `close`
--- @treturn ?table info
+-- @return the output; nil with an error otherwise. `false` and JSON null are outputs: test the
+-- error
+-- @treturn ?Error error; kind `pending` if it is not over yet, `closed` after `close`
+-- @treturn ?Info info
 -- @raise what a callback raised
+-- @usage
+-- local executor = noether.check(noether.executor())
+-- local task = executor:start({ language = "bash", code = "execute() { sleep 60; }" })
+-- local _, err = task:wait(0.01)
+-- print(err.kind) --> pending
+-- task:close()
 function Task:wait(secs)
   check_owner(self, "task:wait")
   if secs ~= nil then options.argument("task:wait", "secs", secs, "duration") end
@@ -304,6 +323,12 @@ end
 --- End the task early: what runs is killed with all it started. `wait` then gives `cancelled`.
 -- More calls, and calls when it is over, do nothing.
 -- @treturn boolean true
+-- @usage
+-- local executor = noether.check(noether.executor())
+-- local task = executor:start({ language = "bash", code = "execute() { sleep 60; }" })
+-- task:cancel()
+-- local _, err = task:wait()
+-- print(err.kind) --> cancelled
 function Task:cancel()
   check_owner(self, "task:cancel")
   if not self.closed and self.thread then
@@ -316,6 +341,11 @@ end
 
 --- Give up the task: what runs is killed, its descriptor is closed. Never blocks.
 -- @treturn boolean true, however often it is called
+-- @usage
+-- local executor = noether.check(noether.executor())
+-- local task <close> = executor:start({ language = "bash", code = "execute() { sleep 60; }" })
+-- task:close()                                     -- or let it go out of scope
+-- print(task:state()) --> closed
 function Task:close()
   if self.closed then return true end
   self.closed = true
@@ -332,8 +362,11 @@ metatable.__gc = Task.close
 metatable.__close = Task.close
 
 --- Where the task is.
--- @treturn string "prepare", "setup", "run", "decode", "wait" (before another attempt), "done" or
--- "closed"
+-- @treturn "prepare"|"setup"|"run"|"decode"|"wait"|"done"|"closed" `wait` is the pause before
+-- another attempt
+-- @usage
+-- local task = noether.inline{ one = function() return 1 end }:start("one")
+-- print(task:state()) --> done
 function Task:state()
   check_owner(self, "task:state")
   if self.closed then return "closed" end
@@ -342,8 +375,15 @@ end
 
 --- The descriptor that becomes readable when `step` has something to do.
 -- It is the same for the life of the task.
--- @treturn ?number nil and an error if there is none to be had, or the task is closed
--- @treturn ?table
+-- @treturn ?integer nil and an error if there is none to be had, or the task is closed
+-- @treturn ?Error error
+-- @usage
+-- local executor = noether.check(noether.executor())
+-- local task = executor:start({ language = "bash", code = "execute() { echo 1; }" })
+-- local fd = task:pollfd()
+-- -- Give fd to any event loop; whenever it is readable, or task:timeout() is over:
+-- while not task:step() do noether.wait_any({ task }, task:timeout()) end
+-- print(fd == task:pollfd(), (task:wait(0))) --> true 1
 function Task:pollfd()
   check_owner(self, "task:pollfd")
   if self.closed then return nil, failure("closed", CLOSED) end
@@ -354,12 +394,16 @@ end
 
 --- What to poll the descriptor for.
 -- @treturn string "r"
+-- @usage
+-- print(noether.inline{ one = function() return 1 end }:start("one"):events()) --> r
 function Task.events()
   return "r"
 end
 
 --- After how many seconds to `step` even if the descriptor stays quiet.
 -- @treturn ?number 0 when the task is over; nil if there is no such moment
+-- @usage
+-- print(noether.inline{ one = function() return 1 end }:start("one"):timeout()) --> 0
 function Task:timeout()
   check_owner(self, "task:timeout")
   if self.waiting then return self.waiting:timeout() end

@@ -223,27 +223,39 @@ local function gather(fname, records, opts)
 end
 
 --- Runs as a page.
--- @tparam table records a list of `{ output, err, info }`, as `map` gives it; at most 10,000 are
--- shown
--- @tparam[opt] table opts `title`: what was run
+-- @tparam {Record,...} records a list of `{ output, err, info }`, as `map` gives it; at most 10,000
+-- are shown
+-- @tparam[opt] TraceOptions opts
 -- @treturn string HTML, with no need of anything beside it
 -- @raise on a wrong option
+-- @usage
+-- local executor = noether.inline{ double = function(n) return n * 2 end }
+-- local page = noether.trace.page(executor:map("double", { 1, 2 }), { title = "doubles" })
+-- print(page:match("<title>(.-)</title>")) --> ...doubles...
 function M.page(records, opts)
   return gather("trace.page", records, opts):page()
 end
 
 --- Write runs as a page: all of it, under its name, or nothing.
 -- @tparam string path of the file; one that is there is replaced
--- @tparam table records as of @{page}
--- @tparam[opt] table opts as of @{page}
+-- @tparam {Record,...} records as of @{page}
+-- @tparam[opt] TraceOptions opts
 -- @treturn ?boolean true; or nil and an error (`input_invalid`)
--- @treturn ?table
+-- @treturn ?Error error
 -- @raise on a wrong option
+-- @usage
+-- local executor = noether.inline{ double = function(n) return n * 2 end }
+-- local path = os.getenv("TMPDIR") .. "/doubles.html"
+-- print(noether.trace.write(path, executor:map("double", { 1, 2 }))) --> true
 function M.write(path, records, opts)
   options.argument("trace.write", "path", path, "path")
   local self = gather("trace.write", records, opts)
   self.path = path
   return write(self)
 end
+
+--- Options of `noether.trace.page` and `noether.trace.write`.
+-- @table TraceOptions
+-- @tfield ?string title what was run
 
 return M

@@ -40,4 +40,22 @@ M.STEPS = { make_plan }
 --- The steps of a plan that looks at nothing outside this process.
 M.OUTLINE_STEPS = { outline, setup.make_environment, make_plan }
 
+--- What a run is, before it is run: plain data, printable and comparable.
+-- @table Plan
+-- @tfield "exec" kind
+-- @tfield {string,...} argv the interpreter and its arguments
+-- @tfield {[string]=string} files the wrapped script, text by name
+-- @tfield table sandbox the description that the backend gets
+-- @tfield {[string]=number} limits
+-- @tfield string stdin the input, as JSON
+-- @tfield {[string]=string} env without the values of the caller's variables
+-- @tfield {string,...} secrets names of the caller's variables
+-- @tfield Runtime runtime
+-- @tfield ?string work_dir
+
+--- Options of `plan`: those of a call, and one more.
+-- @table PlanOptions
+-- @extends CallOptions
+-- @tfield ?boolean resolve false: touch no disk, and leave the runtime unresolved
+
 return M

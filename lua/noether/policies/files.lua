@@ -4,6 +4,7 @@ local compat = require "noether.compat"
 local errors = require "noether.error"
 local options = require "noether.options"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -72,7 +73,8 @@ end
 
 --- Load one policy file.
 -- @tparam string path
--- @param builtin the module that it overrides, which the file gets as `...`; nil for a new one
+-- @param builtin the module that it overrides, of which the file gets a copy as `...`; nil for a
+-- new one
 -- @treturn ?table the fields it returns; or nil and a `policy_error`
 -- @treturn ?table
 -- @treturn ?string the file's text, to find a field's line in
@@ -81,7 +83,8 @@ function M.load(path, builtin)
   if not text then return nil, err end
   local chunk, message = compat.load_text(text, "=" .. CHUNK_NAME, environment())
   if not chunk then return M.failed(placed(path, message)) end
-  local ok, fields = pcall(chunk, builtin)
+  -- A copy: in the module itself the file's own hooks will take the place of those it calls.
+  local ok, fields = pcall(chunk, builtin and tables.merged(builtin))
   if not ok then return M.failed(placed(path, fields)) end
   if type(fields) ~= "table" then
     return M.failed(("policy file %s: expected it to return a table of fields, got %s")
