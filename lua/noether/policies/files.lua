@@ -81,7 +81,7 @@ function M.load(path, builtin)
   if not text then return nil, err end
   local chunk, message = compat.load_text(text, "=" .. CHUNK_NAME, environment())
   if not chunk then return M.failed(placed(path, message)) end
-  local ok, fields = pcall(chunk, builtin)
+  local ok, fields = compat.try(chunk, builtin)
   if not ok then return M.failed(placed(path, fields)) end
   if type(fields) ~= "table" then
     return M.failed(("policy file %s: expected it to return a table of fields, got %s")
