@@ -3,7 +3,7 @@
 # Installs the Debian packages that a goal of the Makefile needs and this
 # machine lacks.
 #
-#   deps.sh demo | test | asan | lint | check-deep | bench | soak
+#   deps.sh demo | test | asan | lint | faults | check-deep | bench | soak
 #
 # Nothing is done, and nothing printed, where nothing is missing.
 set -eu
@@ -52,6 +52,7 @@ lint  mandoc          mandoc   checks the manual
 deep  libclang-rt-dev -        what a fuzzer is linked with
 deep  clang-tidy      -        checks C slowly
 deep  chromium        chromium shows the page of a trace
+fault strace          strace   makes calls of the supervisor fail
 bench lua-luv         -        a peer to compare with
 TABLE
 }
@@ -60,10 +61,11 @@ case ${1-} in
 demo | soak) groups='build run' ;;
 test | asan) groups='build run test' ;;
 lint) groups='build lint' ;;
-check-deep) groups='build run test lint deep' ;;
+faults) groups='build run test fault' ;;
+check-deep) groups='build run test lint deep fault' ;;
 bench) groups='build run bench' ;;
 *)
-  echo 'usage: deps.sh demo | test | asan | lint | check-deep | bench | soak' >&2
+  echo 'usage: deps.sh demo | test | asan | lint | faults | check-deep | bench | soak' >&2
   exit 2
   ;;
 esac
