@@ -58,6 +58,7 @@ deep  chromium        chromium shows the page of a trace
 deb   dpkg-dev        dpkg-shlibdeps which packages hold what ours needs
 pack  debootstrap     debootstrap a machine to try the package on
 pack  luarocks        luarocks tries the rockspec
+fault strace          strace   makes calls of the supervisor fail
 TABLE
 }
 
@@ -68,8 +69,8 @@ docs) groups='build docs' ;;
 deb) groups='build deb' ;;
 check-packages) groups='build run deb pack' ;;
 lint) groups='build lint' ;;
-check-deep) groups='build run test docs lint deep deb pack' ;;
-faults) groups='build run test' ;;
+check-deep) groups='build run test docs lint deep deb pack fault' ;;
+faults) groups='build run test fault' ;;
 bench) groups='build run test bench' ;;
 *)
   sed -n 's/^#   //p' "$0" | head -n 2 >&2
