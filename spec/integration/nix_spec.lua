@@ -536,7 +536,7 @@ describe("doctor", function()
         variables[name] = value
       end
     end
-    local report = helper.with_env(variables, function() return noether.doctor() end)
+    local report = helper.with_env(variables, function() return noether.doctor{ timeout_secs = 20 } end)
     for _, check in ipairs(report.checks) do
       if check.name == "nix" then return report.nix, check end
     end
