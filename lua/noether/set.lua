@@ -94,15 +94,10 @@ end
 -- @treturn ?Error error
 -- @usage
 -- local set = noether.check(noether.set())
--- for secs = 2, 1, -1 do
---   set:add(noether.check(noether.spawn{ "sleep", tostring(secs / 10) }))
--- end
--- while set:count() > 0 do
---   local proc = noether.check(set:next(10))
---   print(proc.argv[2])
--- end
--- --> 0.1
--- --> 0.2
+-- local slow = set:add(noether.check(noether.spawn{ "sleep", "60" }))
+-- local quick = set:add(noether.check(noether.spawn{ "true" }))
+-- print(set:next(10) == quick, set:count()) --> true 1
+-- slow:close()
 function M.new()
   local poller, message, errno = sys.poller()
   if not poller then return nil, no_descriptor(message, errno) end
