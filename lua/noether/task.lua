@@ -173,6 +173,7 @@ end
 --- For the work: do nothing for a while, in the state that it is in. A task that is cancelled does
 -- not pause.
 -- @tparam number secs
+-- @local
 function Task:pause(secs)
   if not self.is_cancelled then coroutine.yield(process.timer(secs)) end
 end
