@@ -7,6 +7,8 @@ local noether = require "noether"
 local venv = require "noether.runtime.venv"
 local wheels = require "spec.wheels"
 
+local MIB = 1024 * 1024
+
 local TINY = { name = "tiny", files = { ["tiny.py"] = "value = 42\n" } }
 
 -- Does what pip does, as far as these specs can tell, in less time: for those not about pip.
@@ -242,6 +244,17 @@ def execute(port):
     assert.truthy(failure.result.stderr:find("user:****@", 1, true), failure.result.stderr)
   end)
 
+  it("may have a secret elsewhere in its URL, which pip tells and this does not", function()
+    local index <close> = wheels.serve((wheels.make{ TINY }))
+    local ex <close> = executor{ pip = {
+      index_url = "http://127.0.0.1:" .. index.port .. "/${INDEX_KEY}",
+      env = { INDEX_KEY = "simple" },
+    } }
+    local err = fails("packages_failed", "no such version", ex:execute(stage("tiny==2.0"), 1))
+    assert.truthy(err.result.stderr:find(index.port .. "/****", 1, true), err.result.stderr)
+    assert.equal(42, noether.check(ex:execute(stage("tiny==1.0", IMPORT), 1)))
+  end)
+
   it("that nobody keeps is told of", function()
     local ex <close>, root = executor{ pip = { index_url = "http://127.0.0.1:9/simple" } }
     local err = fails("packages_failed", "cannot reach its index",
@@ -258,7 +271,10 @@ describe("what cannot be installed", function()
     { name = "source", sdist = true, files = { ["setup.py"] = "raise SystemExit('it ran')" } },
     { name = "up", files = { ["../../../up.py"] = "" } },
     { name = "root", files = { ["/tmp/root.py"] = "" } },
-    { name = "bomb", zeros = { ["bomb.bin"] = 200 * (1 << 20) } },
+    -- None of its files is larger than what all of them may be.
+    { name = "bomb", zeros = {
+      a = 20 * MIB, b = 20 * MIB, c = 20 * MIB, d = 20 * MIB, e = 20 * MIB,
+    } },
   }
   local cases = {
     { "a version that there is not", "tiny==3.0", "(from versions: 1.0)" },
@@ -284,7 +300,7 @@ describe("what cannot be installed", function()
   for _, backend in ipairs{ "native", "bwrap" } do
     it("is a wheel that is larger unpacked than allowed, under " .. backend, function()
       local ex <close>, root = executor{
-        isolation = backend, pip = { find_links = { directory }, max_bytes = 50 * (1 << 20) },
+        isolation = backend, pip = { find_links = { directory }, max_bytes = 50 * MIB },
       }
       local err = fails("packages_failed", "larger than allowed", ex:execute(stage("bomb==1.0"), 1))
       assert.truthy(err.hint:find("max_bytes", 1, true))
@@ -581,7 +597,7 @@ describe("on a machine of the test's own", function()
 
   it("a full disk is told of, and nothing is left on it", function()
     local cache = helper.tmpdir()
-    local dir = wheels.make{ { name = "large", zeros = { ["large.bin"] = 5 * (1 << 20) } } }
+    local dir = wheels.make{ { name = "large", zeros = { ["large.bin"] = 5 * MIB } } }
     local output = on_host("mount -t tmpfs -o size=2m,mode=0700 none " .. cache, cache, dir,
       stage("large==1.0").code)
     assert.truthy(output:find("nil\tpackages_failed\tthe disk is full", 1, true), output)
