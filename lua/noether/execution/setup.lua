@@ -40,7 +40,9 @@ local function setup_context(job, task)
   local function is_late() return sys.clock() >= deadline end
   return {
     path = environ.PATH, environ = environ, policies = job.executor.policies,
-    nixpkgs = job.call.nixpkgs, lock_file = job.call.lock_file, nix_launch = job.call.launch,
+    nixpkgs = job.call.nixpkgs, lock_file = job.call.lock_file,
+    -- What packages are installed for is an interpreter, not nix.
+    nix_launch = not job.requirements and job.call.launch or nil,
     progress = job.progress, is_late = is_late,
     open_cache = function() return job.executor:open_cache() end,
     hold = function(handle) return task:hold(handle) end,
