@@ -426,6 +426,7 @@ describe("pip's failure", function()
     { "ERROR: For req: x==1.0. The wheel '/w/x-1.0-py3-none-any.whl' has a file "
       .. "'/tmp/venv/../x.py' trying to install outside the target directory '/tmp/venv'",
       "reaches out of its", "honest" },
+    { "ERROR: a package replaces a part of the environment: bin/python", "bin/python)", "honest" },
     { "ERROR: a link leads out of the environment: lib/x", "reaches out of its", "honest" },
     { "ERROR: x-1.0-py2-none-win32.whl is not a supported wheel on this platform.",
       "for another machine", "good one" },
@@ -464,6 +465,13 @@ describe("pip's failure", function()
       _, message = classify("pip", text, facts)
       holds(message, "disk is full")
     end
+  end)
+
+  it("says what limits its memory", function()
+    local kind, message, hint = classify("pip", "Processing x", { reason = "memory_limit" })
+    assert.equal("packages_failed", kind)
+    assert.equal("pip failed (memory_limit): Processing x", message)
+    holds(hint, "max_bytes")
   end)
 
   it("is a deadline where it was ended at one", function()

@@ -271,6 +271,8 @@ describe("what cannot be installed", function()
     { name = "source", sdist = true, files = { ["setup.py"] = "raise SystemExit('it ran')" } },
     { name = "up", files = { ["../../../up.py"] = "" } },
     { name = "root", files = { ["/tmp/root.py"] = "" } },
+    { name = "snake", files = { ["snake-1.0.data/scripts/python"] = "#!python\nprint(1)\n" } },
+    { name = "home", files = { ["home-1.0.data/data/pyvenv.cfg"] = "home = /tmp\n" } },
     -- None of its files is larger than what all of them may be.
     { name = "bomb", zeros = {
       a = 20 * MIB, b = 20 * MIB, c = 20 * MIB, d = 20 * MIB, e = 20 * MIB,
@@ -286,6 +288,8 @@ describe("what cannot be installed", function()
     { "a source distribution, whose code is not run", "source==1.0", "found no such package" },
     { "a wheel that writes above its directory", "up==1.0", "reaches out of its environment" },
     { "a wheel that writes to an absolute path", "root==1.0", "reaches out of its environment" },
+    { "a wheel with a script named python", "snake==1.0", "the environment: bin/python)" },
+    { "a wheel that says where Python is", "home==1.0", "the environment: pyvenv.cfg)" },
   }
   for _, case in ipairs(cases) do
     it("is " .. case[1] .. ", in pip's own words", function()
@@ -414,6 +418,28 @@ describe("an installation", function()
     local err = fails("setup_timed_out", "pip was ended at the deadline",
       ex:execute(stage("tiny==1.0"), 1))
     assert.equal(1.5, err.limit)
+    assert_nothing_left(root)
+  end)
+
+  it("that another one is at is waited for, as long as there is time", function()
+    local index <close> = wheels.serve(helper.tmpdir())
+    local cache = helper.tmpdir() .. "/cache"
+    local pip = { index_url = index.url("slow") }
+    local first <close> = executor{ cache_dir = cache, pip = pip }
+    local task <close> = start_slow(first, index)
+    local second <close>, root = executor{
+      cache_dir = cache, pip = pip, setup_timeout_secs = 0.2,
+    }
+    local err = fails("setup_timed_out", "took longer than 0.2 s",
+      second:execute(stage("tiny==1.0"), 1))
+    assert.equal(0.2, err.limit)
+    local third <close> = executor{ cache_dir = cache, pip = pip }
+    local waiting <close> = assert(third:start(stage("tiny==1.0"), 1))
+    assert.equal("pending", select(2, waiting:wait(0.05)).kind)
+    waiting:cancel()
+    assert.equal("cancelled", select(2, waiting:wait()).kind)
+    assert.equal(1, #index.asked())
+    task:close()
     assert_nothing_left(root)
   end)
 

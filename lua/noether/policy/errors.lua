@@ -191,7 +191,8 @@ M.rules = {
       kind = "packages_failed", message = "this Python cannot make virtual environments (%s)",
       hint = "install what it lacks: on Debian, apt-get install python3-venv" },
     { find = { "trying to install outside the target directory",
-        "a link leads out of the environment", "neither file, directory nor link" },
+        "a link leads out of the environment", "neither file, directory nor link",
+        "a package replaces a part of the environment" },
       kind = "packages_failed", message = "a package reaches out of its environment (%s)",
       hint = "no honest package does: do not use it" },
     { find = { "was killed by signal %d+" },
@@ -251,7 +252,8 @@ M.rules = {
 -- What a source's failure is called where no rule fits, and which of its lines tell most.
 local OTHERWISE = {
   nix = { kind = "runtime_unavailable", lines = { "error:" } },
-  pip = { kind = "packages_failed", lines = { "ERROR:", "Error:", "error:" } },
+  pip = { kind = "packages_failed", lines = { "ERROR:", "Error:", "error:" },
+    memory_hint = "the executor's pip.max_bytes decides how much it may have" },
   sandbox = { kind = "sandbox_failed", lines = { "bwrap:", "jail:" } },
   host = { kind = "runtime_unavailable", lines = {} },
 }
@@ -329,7 +331,8 @@ local function classify_infrastructure(facts)
     return rule.kind, message, meant and "did you mean " .. M.excerpt(meant, 100) or rule.hint
   end
   local message = ("%s failed (%s)"):format(facts.source, ending(facts))
-  return otherwise.kind, line ~= "" and message .. ": " .. line or message
+  return otherwise.kind, line ~= "" and message .. ": " .. line or message,
+    facts.reason == "memory_limit" and otherwise.memory_hint or nil
 end
 
 --- Hints for what a stage's failure says of itself: patterns in "Type: message", tried in order.

@@ -109,6 +109,22 @@ def run(argv, code):
         sys.exit(code)
 
 
+# What an environment is before anything is in it, by name. A wheel may bring scripts of any name.
+def core_files():
+    found = {}
+    for path in glob.glob(os.path.join(scripts, "python*")) + [os.path.join(top, "pyvenv.cfg")]:
+        info = os.lstat(path)
+        found[path[len(top) + 1:]] = (info.st_ino, info.st_mode, info.st_mtime_ns)
+    return found
+
+
+def check_core(before):
+    after = core_files()
+    for name in sorted(set(before) | set(after)):
+        if before.get(name) != after.get(name):
+            fail(67, "a package replaces a part of the environment: " + name)
+
+
 # The interpreter's own link is what an environment is made of; others stay within.
 def check_link(path):
     folder = os.path.dirname(path)
@@ -168,8 +184,13 @@ def copy_directory(path, target):
 with open(names["file"], "w", encoding="utf-8") as file:
     file.write(job["file"])
 run(job["venv"], 65)
+try:
+    core = core_files()
+except OSError as error:
+    fail(65, "the installer made no virtual environment: " + str(error))
 run(job["install"], 66)
 try:
+    check_core(core)
     check_tree()
     relocate_scripts()
     if job["private"]:
