@@ -102,6 +102,7 @@ def execute(i):
         assert.truthy(info.runtime.reference:find("^host:/usr/bin/python3%S* venv:%x+$"))
         assert.truthy(info.provenance.packages:find("^%x+$"))
         assert.same({}, info.warnings)
+        assert.equal("install", info.spans[4].name)
       end
       assert.equal(1, #built)
       assert.truthy(built[1]:find("installed tiny==1.0", 1, true))

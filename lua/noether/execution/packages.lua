@@ -49,7 +49,6 @@ end
 -- `setup_timed_out`, `cache_failed`)
 -- @treturn ?table
 function M.install(job, task, context)
-  if not job.requirements then return true end
   local runtime, err = venv.resolve(job.runtime, {
     requirements = job.requirements, options = job.call.pip, chosen = job.chosen,
     cache_dir = job.cache_dir, policies = job.policies, limit = job.call.setup_timeout_secs,

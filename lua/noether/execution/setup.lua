@@ -105,7 +105,11 @@ local function choose_isolation(job, task)
 end
 
 local function install_packages(job, task)
-  return packages.install(job, task, setup_context(job, task))
+  if not job.requirements then return true end
+  task:enter("setup", "install")
+  local ok, err = packages.install(job, task, setup_context(job, task))
+  task:enter("setup", "set-up")
+  return ok, err
 end
 
 -- A path that a stage declares and that is not there is the stage's mistake, not the sandbox's.

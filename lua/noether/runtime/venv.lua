@@ -506,9 +506,9 @@ local function runtime_of(base, set, record, extra)
     programs[#programs + 1] = path
   end
   return tables.merged(tables.merged(base, extra), {
-    kind = "venv", search_path = programs, path = set.final .. "/bin/python", ro_binds = binds, own_dir = set.dir,
-    reference = ("%s venv:%s"):format(base.reference, set.key), contents = record.contents,
-    packages = tables.merged(record.packages),
+    kind = "venv", path = programs[1] .. "/python", search_path = programs, ro_binds = binds,
+    reference = ("%s venv:%s"):format(base.reference, set.key), own_dir = set.dir,
+    packages = tables.merged(record.packages), contents = record.contents,
   })
 end
 
