@@ -29,7 +29,9 @@ local function make_wheel(python, dir)
 end
 
 local function executor(dir, cache)
-  return assert(noether.executor{ cache_dir = cache, pip = { find_links = { dir } } })
+  return assert(noether.executor{
+    cache_dir = cache, runtime = "host", pip = { find_links = { dir } },
+  })
 end
 
 local function through(ex, stage)

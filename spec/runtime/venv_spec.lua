@@ -27,7 +27,7 @@ local IMPORT = "import tiny\ndef execute(i): return tiny.value"
 
 -- An executor with the system's own Python and a cache that lasts as long as the test.
 local function executor(opts)
-  local all = { isolation = "native", built = {} }
+  local all = { isolation = "native", runtime = "host", built = {} }
   for name, value in pairs(opts) do all[name] = value end
   all.cache_dir = all.cache_dir or helper.tmpdir() .. "/cache"
   local built = all.built
@@ -485,7 +485,9 @@ describe("an installation", function()
     local cache = helper.tmpdir() .. "/cache"
     local script = helper.write(helper.tmpdir() .. "/host.lua", ([[
       local noether = require "noether"
-      local ex = noether.executor{ cache_dir = %q, pip = { index_url = %q } }
+      local ex = noether.executor{
+        cache_dir = %q, runtime = "host", pip = { index_url = %q },
+      }
       ex:execute({ language = "python", code = "# requires: tiny==1.0\n" }, 1)]]):format(
       cache, index.url("slow")))
     local host <close> = assert(noether.spawn({ helper.lua, script }, {
@@ -527,7 +529,8 @@ describe("an installation", function()
       local noether = require "noether"
       local built = 0
       local ex = noether.executor{
-        cache_dir = %q, pip = { index_url = %q }, log = function() built = built + 1 end,
+        cache_dir = %q, runtime = "host", pip = { index_url = %q },
+        log = function() built = built + 1 end,
       }
       local code = "# requires: tiny==1.0\nimport tiny\ndef execute(i): return tiny.value"
       print(built, (noether.check(ex:execute({ language = "python", code = code }, 1))), built)
@@ -608,7 +611,9 @@ describe("on a machine of the test's own", function()
   local SCRIPT = [[
     local noether = require "noether"
     local cache, wheels, code = ...
-    local ex = noether.executor{ cache_dir = cache, pip = { find_links = { wheels } } }
+    local ex = noether.executor{
+      cache_dir = cache, runtime = "host", pip = { find_links = { wheels } },
+    }
     local output, err = ex:execute({ language = "python", code = code }, 1)
     print(output, err and err.kind, err, err and err.hint)
     ex:close()
