@@ -68,6 +68,41 @@ describe("config.read", function()
       assert.truthy(message:find(text, 1, true), message)
     end
   end)
+
+  it("takes places of packages, and fills in what installing them may take", function()
+    local pip = config.read("executor", { pip = {
+      index_url = "https://user:${TOKEN}@a.example/simple?x=1", env = { TOKEN = "t" },
+      extra_index_urls = { "http://[::1]:80/" }, find_links = { "/a b", "http://b/" },
+      trusted_hosts = { "c.example:80" }, max_files = math.huge,
+    } }, {}).pip
+    assert.equal("/a b", pip.find_links[1])
+    assert.equal(2 ^ 30, pip.max_bytes)
+    assert.equal(math.huge, pip.max_files)
+    assert.is_true(pip.only_binary)
+  end)
+
+  it("raises for places that would be more than that, at the caller's line", function()
+    for _, case in ipairs{
+      { { index_url = "a.example" }, "option 'index_url': expected an http:// or https:// URL" },
+      { { index_url = "https://a --no-index" }, "option 'index_url'" },
+      { { index_url = "https://a\n--no-index" }, "option 'index_url'" },
+      { { index_url = "https://a'b" }, "option 'index_url'" },
+      { { index_url = "file:///a" }, "option 'index_url'" },
+      { { extra_index_urls = { "https://a", "-r x" } }, "option 'extra_index_urls'" },
+      { { find_links = { "a" } }, "option 'find_links': expected absolute paths" },
+      { { find_links = { "/a\n-r x" } }, "option 'find_links'" },
+      { { trusted_hosts = { "a b" } }, "option 'trusted_hosts'" },
+      { { index_url = "https://${TOKEN}@a", env = { TOKE = "t" } }, "pip.env has no 'TOKEN'" },
+      { { index = "https://a" }, "did you mean 'index_url'?" },
+      { { max_bytes = 0 }, "option 'max_bytes'" },
+    } do
+      local function public() return (config.read("executor", { pip = case[1] }, {})) end
+      local ok, message = pcall(function() return (public()) end)
+      assert.is_false(ok)
+      assert.truthy(message:find("config_spec.lua:%d+: executor: pip: "), message)
+      assert.truthy(message:find(case[2], 1, true), message)
+    end
+  end)
 end)
 
 describe("config.for_call", function()

@@ -194,6 +194,12 @@ describe("README.md", function()
     assert_defaults(rows, config.DEFAULTS)
   end)
 
+  it("lists the options of pip, with their defaults", function()
+    local rows = rows_under("Packages")
+    assert.same(sorted_keys(config.PIP_OPTIONS), sorted_keys(rows))
+    assert_defaults(rows, config.PIP_DEFAULTS)
+  end)
+
   it("lists the options of a call and the limits, with their defaults", function()
     local rows = rows_under("Options of a call")
     assert.same(sorted_keys(config.CALL_OPTIONS, process.LIMITS), sorted_keys(rows))

@@ -800,11 +800,13 @@ describe("the environment", function()
     helper.with_env({ NOETHER_CACHE_DIR = dir .. "/cache", NOETHER_STORE = dir .. "/store",
       NOETHER_ALLOW_UNPINNED_PIP = "yes" }, function()
         assert(assert(noether.store.open(dir .. "/store")):put(IDENTITY))
-        local ex <close> = assert(noether.executor{ isolation = "none" })
+        local ex <close> = assert(noether.executor{
+          isolation = "none", pip = { find_links = { dir .. "/store" } },
+        })
         assert.equal(1, noether.check(ex:execute("identity", 1)))
         assert.truthy(helper.list(dir .. "/cache")[1])
         ex:register_with_effects("py", "# requires: six\ndef execute(i): pass", "python", {})
-        fails("runtime_unavailable", ex:execute("py", 1))
+        fails("packages_failed", ex:execute("py", 1))
       end)
   end)
 

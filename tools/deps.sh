@@ -40,7 +40,8 @@ test  git             git      real work for the sandbox
 test  fish            fish     completes command lines
 test  zsh             zsh      likewise
 test  python3-numpy   -        likewise
-test  python3-pip     -        likewise
+test  python3-pip     -        likewise; and installs packages for stages
+test  python3-venv    -        likewise
 test  nix-bin         nix      the Nix runtime's; no store is made of it
 test  patchelf        patchelf makes the store that stands in for nixpkgs
 test  python3-six     -        a package in it

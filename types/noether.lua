@@ -98,7 +98,7 @@
 ---@class noether.ExecutorOptions
 ---@field allow_effects? (string|table)[] refuse stages that declare more, before anything runs (all)
 ---@field allow_unpinned_pip? boolean accept # requires: name without a version (false)
----@field cache_dir? string where wrapped scripts are kept (the user's cache)
+---@field cache_dir? string where wrapped scripts and installed packages are kept (the user's cache)
 ---@field env? table<string, string> variables to add, by name; a plan shows their names only (none)
 ---@field grants? {network: boolean, paths: string[]} what policies may open without an effect: { paths = {...}, network = true } (none)
 ---@field isolation? noether.Isolation "auto", "native", "bwrap", "landlock" or "none" ("auto")
@@ -111,6 +111,7 @@
 ---@field max_output_bytes? number more output than this ends the run (output_limit) (10 MiB)
 ---@field max_stderr_bytes? number of a longer log the middle is left out (64 KiB)
 ---@field nixpkgs? string a flake reference, such as "github:NixOS/nixpkgs/<rev>": the nix runtime takes this one (the registry's nixpkgs)
+---@field pip? noether.PipOptions where packages come from, and what installing them may take; see below (the public index)
 ---@field policy? table fields of policies to replace, by module; see below (none)
 ---@field policy_path? string directories of policy files, separated by :; later ones win (none)
 ---@field require_isolation? boolean refuse "none", too (false)
@@ -163,6 +164,17 @@
 ---@field on_error? "continue"|"stop" "stop": at the first error what runs is cancelled, and what was not started is not; those records have an error of kind `cancelled`
 ---@field trace? string the path of an HTML page to write: what was done when, and how near to its limits
 
+---Where packages come from, and what installing them may take.
+---@class noether.PipOptions
+---@field env? table<string, string> variables for the installer alone. ${NAME} in a URL stands for one, so that no plan, log or message shows what is secret (none)
+---@field extra_index_urls? string[] further ones (none)
+---@field find_links? string[] directories (absolute paths) or URLs with wheels; with these and no index, no other place is asked (none)
+---@field index_url? string the index, by http:// or https:// (pip's own)
+---@field max_bytes? number what wheels and their contents may take, in memory; and the largest file (1 GiB)
+---@field max_files? number how many files they may be (131072)
+---@field only_binary? boolean build source distributions, too; their code runs in the installer's sandbox (true)
+---@field trusted_hosts? string[] hosts that may be asked without TLS, or without a certificate (none)
+
 ---What a run is, before it is run: plain data, printable and comparable.
 ---@class noether.Plan
 ---@field kind "exec"
@@ -187,6 +199,7 @@
 ---@field script string of names and texts of the wrapped files
 ---@field input string of standard input
 ---@field runtime string of reference and version
+---@field packages? string of what the installed packages say that they hold
 
 ---What `map` has for each input.
 ---@class noether.Record
@@ -264,15 +277,16 @@
 
 ---What runs a stage's code.
 ---@class noether.Runtime
----@field kind string "host", "nix", "inline"
+---@field kind string "host", "nix", "venv", "inline"
 ---@field language? string
 ---@field path? string of the interpreter
 ---@field version? string
 ---@field reference? string what the path was found by
+---@field packages? string[] what is installed in it, "name==version" in a venv
 
 ---A part of a run's time.
 ---@class noether.Span
----@field name string "wrap", "resolve", "set-up", "run", "decode", "wait"
+---@field name string "wrap", "resolve", "set-up", "install", "run", "decode", "wait"
 ---@field start_secs number after the beginning
 ---@field duration_secs number
 

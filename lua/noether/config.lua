@@ -11,6 +11,16 @@ local M = {}
 
 local LIMITS = { fields = process.LIMITS }
 
+--- Where packages come from, and what installing them may take.
+M.PIP_OPTIONS = {
+  index_url = "string", extra_index_urls = "strings", find_links = "strings",
+  trusted_hosts = "strings", env = "variables", only_binary = "boolean", max_bytes = "bytes",
+  max_files = "count",
+}
+
+--- What holds where the option `pip` says nothing.
+M.PIP_DEFAULTS = { only_binary = true, max_bytes = 1024 * 1024 * 1024, max_files = 131072 }
+
 --- Every option of an executor.
 M.EXECUTOR_OPTIONS = {
   store = "store", timeout_secs = "seconds", setup_timeout_secs = "seconds",
@@ -20,6 +30,7 @@ M.EXECUTOR_OPTIONS = {
   runtime = { "auto", "host", "nix" }, nixpkgs = "flake", lock_file = "path",
   launch = { "direct", "run" },
   cache_dir = "path", policy = "table", policy_path = "string", allow_unpinned_pip = "boolean",
+  pip = { fields = M.PIP_OPTIONS },
   legacy_input = "boolean", log = "function", log_level = { "debug", "info", "warn", "error" },
 }
 
@@ -86,6 +97,43 @@ local function parse_allowed(fname, given, level)
   given.allowed = parsed
 end
 
+-- Places stand in a file that the installer reads: no blanks, quotes or backslashes.
+local function is_url(place)
+  return place:find("^https?://.") ~= nil and not place:find("[%s%c\"'\\<>\128-\255]")
+end
+
+local function is_place(place)
+  return is_url(place) or (place:sub(1, 1) == "/" and not place:find("%c"))
+end
+
+local function is_host(host)
+  return host:find("^[%w_.:%[%]-]+$") ~= nil
+end
+
+local PLACES = {
+  index_url = { is_url, "an http:// or https:// URL" },
+  extra_index_urls = { is_url, "http:// or https:// URLs" },
+  find_links = { is_place, "absolute paths of directories, or http:// or https:// URLs" },
+  trusted_hosts = { is_host, "names of hosts" },
+}
+
+local function check_places(fname, pip, level)
+  for option, rule in pairs(PLACES) do
+    local list = pip[option]
+    if type(list) == "string" then list = { list } end
+    for _, place in ipairs(list or {}) do
+      if not rule[1](place) then
+        error(("%s: pip: option '%s': expected %s"):format(fname, option, rule[2]), level)
+      end
+      for name in place:gmatch("%${([%w_]+)}") do
+        if not (pip.env or {})[name] then
+          error(("%s: pip: option '%s': pip.env has no '%s'"):format(fname, option, name), level)
+        end
+      end
+    end
+  end
+end
+
 --- Read an executor's options and environment.
 -- @tparam string fname the public function, for messages
 -- @tparam ?table opts see @{EXECUTOR_OPTIONS}
@@ -103,6 +151,8 @@ function M.read(fname, opts, environ, level)
   local ok, err = check_runtime(config)
   if not ok then return nil, err end
   parse_allowed(fname, config, level)
+  config.pip = tables.merged(M.PIP_DEFAULTS, config.pip)
+  check_places(fname, config.pip, level)
   for name, default in pairs(M.DEFAULTS) do
     if config[name] == nil then config[name] = default end
   end

@@ -222,7 +222,7 @@ end
 
 --- A part of a run's time.
 -- @table Span
--- @tfield string name "wrap", "resolve", "set-up", "run", "decode", "wait"
+-- @tfield string name "wrap", "resolve", "set-up", "install", "run", "decode", "wait"
 -- @tfield number start_secs after the beginning
 -- @tfield number duration_secs
 
@@ -236,11 +236,12 @@ end
 
 --- What runs a stage's code.
 -- @table Runtime
--- @tfield string kind "host", "nix", "inline"
+-- @tfield string kind "host", "nix", "venv", "inline"
 -- @tfield ?string language
 -- @tfield ?string path of the interpreter
 -- @tfield ?string version
 -- @tfield ?string reference what the path was found by
+-- @tfield ?{string,...} packages what is installed in it, "name==version" in a venv
 
 --- Hashes (SHA-256, in hexadecimal) of all that decides an answer.
 -- @table Provenance
@@ -249,6 +250,7 @@ end
 -- @tfield string script of names and texts of the wrapped files
 -- @tfield string input of standard input
 -- @tfield string runtime of reference and version
+-- @tfield ?string packages of what the installed packages say that they hold
 
 --- A new class with these methods, to which it adds its own.
 -- @treturn table

@@ -95,6 +95,28 @@ function M.apply(chosen, description)
   return copy
 end
 
+local ABSENT = { ENOENT = true, ENOTDIR = true, EACCES = true, ELOOP = true }
+
+local function is_absent(path)
+  local found, _, errno = sys.stat(path, true)
+  return not found and ABSENT[errno] == true
+end
+
+--- Leave out what need not be on every machine and is not on this one.
+-- @tparam ?table binds paths or `{ source, target[, optional] }`
+-- @treturn table a list without `optional`
+function M.present(binds)
+  local kept = {}
+  for _, bind in ipairs(binds or {}) do
+    if type(bind) == "string" or not bind.optional then
+      kept[#kept + 1] = bind
+    elseif not is_absent(bind.source) then
+      kept[#kept + 1] = { source = bind.source, target = bind.target }
+    end
+  end
+  return kept
+end
+
 --- What to do about a sandbox that could not be set up.
 -- @tparam string message what the backend said
 -- @treturn string

@@ -384,33 +384,95 @@ describe("nix's failure", function()
 end)
 
 describe("pip's failure", function()
+  local NOTHING = "ERROR: No matching distribution found for x==9"
+  local RETRYING = "WARNING: Retrying (Retry(total=1, connect=None, read=None, redirect=None, "
+    .. "status=None)) after connection broken by '%s': /simple/x/\n"
+    .. "ERROR: Could not find a version that satisfies the requirement x==9 (from versions: none)\n"
+    .. NOTHING
+  -- What pip 23.0 writes, and which part of it the message must show.
   local cases = {
-    { "ERROR: Could not find a version that satisfies the requirement x==9\n"
-      .. "ERROR: No matching distribution found for x==9", "packages_failed",
-      "(ERROR: No matching distribution found for x==9)", "only wheels" },
-    { "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError'\n"
-      .. "ERROR: Could not find a version that satisfies the requirement six==1.16.0",
-      "packages_failed", "cannot reach its index", "network" },
-    { "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
-      "packages_failed", "not the one that was pinned", "sha256" },
+    { "Looking in links: file:///w\nERROR: Could not find a version that satisfies "
+      .. "the requirement x==9 (from versions: none)\n" .. NOTHING,
+      "pip found no such package (" .. NOTHING .. ")", "only wheels" },
+    { "ERROR: Could not find a version that satisfies the requirement x==9 (from versions: 1.0, "
+      .. "2.0)\n" .. NOTHING, "the package has no such version (ERROR: Could not find a version "
+      .. "that satisfies the requirement x==9 (from versions: 1.0, 2.0))", "one of those" },
+    { RETRYING:format("NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object "
+      .. "at 0x7f>: Failed to establish a new connection: [Errno 111] Connection refused')"),
+      "Connection refused", "network" },
+    { RETRYING:format("SSLError(SSLError(1, '[SSL: WRONG_VERSION_NUMBER] wrong version number "
+      .. "(_ssl.c:992)'))"), "cannot reach its index (WARNING: Retrying", "index" },
+    { RETRYING:format("ReadTimeoutError(\"HTTPConnectionPool(host='127.0.0.1', port=80): Read "
+      .. "timed out. (read timeout=15)\")"), "Read timed out", "index" },
+    { "WARNING: The repository located at a.invalid is not a trusted or secure host and is being "
+      .. "ignored.\n" .. NOTHING, "does not trust its index (WARNING: The repository located at "
+      .. "a.invalid", "trusted_hosts" },
+    { "ERROR: HTTP error 403 while getting http://127.0.0.1/x.whl", "refuses to answer (ERROR",
+      "password" },
+    { "ERROR: HTTP error 503 while getting http://127.0.0.1/x.whl", "answered with an error (ERROR",
+      "again" },
+    { "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have",
+      "not the one that was pinned", "sha256" },
     { "ERROR: In --require-hashes mode, all requirements must have their versions pinned",
-      "packages_failed", "has no hash" },
-    { "ERROR: ResolutionImpossible: for help visit", "packages_failed", "do not go together" },
+      "has no hash", "dependencies" },
+    { "ERROR: Cannot install a==1.0 and b==1.0 because these package versions have conflicting "
+      .. "dependencies.\n\nThe conflict is caused by:\n    a 1.0 depends on b>=2\n\n"
+      .. "ERROR: ResolutionImpossible: for help visit",
+      "do not go together (ERROR: Cannot install a==1.0 and b==1.0", "agree" },
+    { "ERROR: Package 'x' requires a different Python: 3.11.2 not in '>=4'",
+      "not for this Python (ERROR: Package 'x'", "another" },
+    { "ERROR: Ignored the following versions that require a different python version: 1.0 "
+      .. "Requires-Python >=4\n" .. NOTHING, "not for this Python (ERROR: Ignored", "another" },
+    { "ERROR: For req: x==1.0. The wheel '/w/x-1.0-py3-none-any.whl' has a file "
+      .. "'/tmp/venv/../x.py' trying to install outside the target directory '/tmp/venv'",
+      "reaches out of its", "honest" },
+    { "ERROR: a package replaces a part of the environment: bin/python", "bin/python)", "honest" },
+    { "ERROR: a link leads out of the environment: lib/x", "reaches out of its", "honest" },
+    { "ERROR: x-1.0-py2-none-win32.whl is not a supported wheel on this platform.",
+      "for another machine", "good one" },
+    { "ERROR: Wheel 'x' located at /w/x-1.0-py3-none-any.whl is invalid.", "damaged", "good one" },
+    { "error: subprocess-exited-with-error\n\n× python setup.py egg_info did not run.",
+      "could not be built", "wheel" },
     { "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-      "packages_failed", "disk is full" },
-    { "/usr/bin/python3: No module named pip", "packages_failed", "virtual environments",
+      "disk is full", "room" },
+    { "ERROR: [Errno 122] Disk quota exceeded: '/venv/x'", "disk is full", "room" },
+    { "ERROR: python3.11 was killed by signal 9", "was killed (ERROR: python3.11", "memory" },
+    { "ERROR: No module named pip, and ensurepip is not available", "virtual environments",
       "python3-venv" },
-    { "ERROR: Invalid requirement: 'x y'", "package_rejected", "does not take" },
-    { "ERROR: something new", "packages_failed", "pip failed (exit 1): ERROR: something new" },
+    { "/usr/bin/python3: No module named pip", "virtual environments", "python3-venv" },
+    { "ERROR: something new", "pip failed (exit 1): ERROR: something new" },
   }
   for _, case in ipairs(cases) do
-    it("is named: " .. case[1]:sub(1, 60), function()
+    it("is named: " .. case[2], function()
       local kind, message, hint = classify("pip", case[1])
-      assert.equal(case[2], kind)
-      holds(message, case[3])
-      if case[4] then holds(hint, case[4]) end
+      assert.equal("packages_failed", kind)
+      holds(message, case[2])
+      if case[3] then holds(hint, case[3]) end
     end)
   end
+
+  it("is a requirement that was refused where pip refused one", function()
+    assert.equal("package_rejected", (classify("pip", "ERROR: Invalid requirement: 'x y'")))
+  end)
+
+  it("tells a full disk from a limit that was reached", function()
+    local text = "ERROR: Could not install packages due to an OSError: "
+      .. "[Errno 28] No space left on device"
+    local _, message, hint = classify("pip", text, { part = "install", walls = true })
+    holds(message, "larger than allowed")
+    holds(hint, "max_bytes")
+    for _, facts in ipairs{ { part = "copy", walls = true }, { part = "install" } } do
+      _, message = classify("pip", text, facts)
+      holds(message, "disk is full")
+    end
+  end)
+
+  it("says what limits its memory", function()
+    local kind, message, hint = classify("pip", "Processing x", { reason = "memory_limit" })
+    assert.equal("packages_failed", kind)
+    assert.equal("pip failed (memory_limit): Processing x", message)
+    holds(hint, "max_bytes")
+  end)
 
   it("is a deadline where it was ended at one", function()
     assert.equal("setup_timed_out", (classify("pip", "", { reason = "timeout" })))

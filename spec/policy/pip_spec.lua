@@ -202,7 +202,7 @@ end)
 
 describe("the installer's command", function()
   it("makes an environment", function()
-    assert.same({ "/p/python3", "-I", "-m", "venv", "--", "/c/venv-1" },
+    assert.same({ "/p/python3", "-I", "-m", "venv", "--without-pip", "--", "/c/venv-1" },
       pip.venv_argv("/p/python3", "/c/venv-1"))
   end)
 
@@ -217,23 +217,43 @@ describe("the installer's command", function()
   end
 
   it("installs wheels only, requirements after --", function()
-    local argv = pip.install_argv("/v/bin/python", { "a==1", "b==2" })
-    assert.same({ "/v/bin/python", "-I", "-m", "pip", "install" }, table.move(argv, 1, 5, 1, {}))
+    local argv = pip.install_argv("/v/bin/python", { "a==1", "b==2" }, { file = "/t/wanted" })
+    assert.same({ "/v/bin/python", "-I", "{pip}", "install" }, table.move(argv, 1, 4, 1, {}))
     assert.is_true(has(argv, "--only-binary=:all:"))
+    assert.is_true(has(argv, "--requirement=/t/wanted"))
     assert.same({ "a==1", "b==2" }, after(argv, "--"))
   end)
 
-  it("takes a file of requirements, hashes, an index and a directory of wheels", function()
-    local argv = pip.install_argv("/v/bin/python", "/c/requirements.txt", {
-      hashes = true, index_url = "http://127.0.0.1/", find_links = "/w", only_binary = false,
-    })
-    for _, word in ipairs{ "--requirement=/c/requirements.txt", "--require-hashes",
-      "--index-url=http://127.0.0.1/", "--find-links=/w" } do
+  it("asks nobody and nothing but what it is told to", function()
+    local argv = pip.install_argv("/v/bin/python", { "a==1" })
+    for _, word in ipairs{ "--isolated", "--no-input", "--no-cache-dir",
+      "--disable-pip-version-check" } do
       assert.is_true(has(argv, word), word)
     end
-    assert.is_false(has(argv, "--no-index"))
+    assert.equal("/dev/null", pip.env.PIP_CONFIG_FILE)
+  end)
+
+  it("has requirements with hashes in the file, and every one must have them", function()
+    local argv = pip.install_argv("/v/bin/python", { "a==1" .. HASH }, {
+      hashes = true, file = "/t/wanted", only_binary = false,
+    })
+    assert.is_true(has(argv, "--require-hashes"))
     assert.is_false(has(argv, "--only-binary=:all:"))
-    assert.is_true(has(pip.install_argv("/p", {}, { find_links = "/w" }), "--no-index"))
+    assert.is_false(has(argv, "--"))
+    local list = { "a==1" .. HASH }
+    assert.equal(list[1] .. "\n", pip.requirements_file(list, { hashes = true }))
+  end)
+
+  it("names in the file where to look", function()
+    assert.equal("--index-url http://127.0.0.1/\n--extra-index-url https://${TOKEN}@b/simple\n"
+      .. "--find-links file:///w/a%20b%24%7BX%7D\n--find-links https://c/\n--trusted-host d\n",
+      pip.requirements_file({ "a==1" }, {
+        index_url = "http://127.0.0.1/", extra_index_urls = { "https://${TOKEN}@b/simple" },
+        find_links = { "/w/a b${X}", "https://c/" }, trusted_hosts = { "d" },
+      }))
+    assert.equal("--no-index\n--find-links file:///w\n",
+      pip.requirements_file({}, { find_links = { "/w" } }))
+    assert.equal("\n", pip.requirements_file({}))
   end)
 
   it("is data: another installer can take pip's place", function()

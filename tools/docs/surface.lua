@@ -37,6 +37,8 @@ local OPTIONS = {
     heading = "Options of a call", text = "Options of one call." },
   { name = "ExecutorOptions", module = "config", field = "EXECUTOR_OPTIONS",
     heading = "Options of an executor", text = "Options of an executor." },
+  { name = "PipOptions", module = "config", field = "PIP_OPTIONS",
+    heading = "Packages", text = "Where packages come from, and what installing them may take." },
   { name = "Config", module = "config", field = "CONFIG_OPTIONS",
     heading = "Options of an executor", text = "The options that `config_snapshot` gives." },
   { name = "RunOptions", module = "process", field = "RUN_OPTIONS",
@@ -318,6 +320,7 @@ local option_type
 
 local function fields_type(self, fields)
   if fields == self.load("noether.process").LIMITS then return "Limits" end
+  if fields == self.load("noether.config").PIP_OPTIONS then return "PipOptions" end
   local list = {}
   for name, expected in pairs(fields) do
     list[#list + 1] = ("%s=%s"):format(name, option_type(self, name, expected))

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- What would run, as plain data: the same as the launch gets.
 local launch = require "noether.execution.launch"
+local packages = require "noether.execution.packages"
 local setup = require "noether.execution.setup"
 local tables = require "noether.tables"
 
@@ -22,6 +23,7 @@ local function outline(job)
   job.runtime = {
     kind = "unresolved", language = job.language.name, ro_binds = {}, links = {},
     path = "/" .. job.language.runtime.programs[1], reference = "unresolved",
+    packages = job.requirements,
   }
   job.backend, job.files_dir = job.call.isolation, "/stage"
   job.chosen = { backend = job.backend }
@@ -38,7 +40,7 @@ end
 M.STEPS = { make_plan }
 
 --- The steps of a plan that looks at nothing outside this process.
-M.OUTLINE_STEPS = { outline, setup.make_environment, make_plan }
+M.OUTLINE_STEPS = { packages.check, outline, setup.make_environment, make_plan }
 
 --- What a run is, before it is run: plain data, printable and comparable.
 -- @table Plan

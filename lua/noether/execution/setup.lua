@@ -6,6 +6,8 @@ local effects = require "noether.effects"
 local environment = require "noether.environment"
 local errors = require "noether.error"
 local guard = require "noether.policies.guard"
+local isolation = require "noether.isolation"
+local packages = require "noether.execution.packages"
 local runtimes = require "noether.execution.runtime"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
@@ -17,32 +19,6 @@ local LOCK_SECS = 0.01
 
 local function fail(kind, message, hint)
   return nil, errors.new{ kind = kind, message = message, hint = hint }
-end
-
-local function rejected_packages(rejected)
-  local lines = {}
-  for index, item in ipairs(rejected) do
-    lines[index] = ("'%s' (%s)"):format(errors.clean(item.spec, 80), item.reason)
-  end
-  return fail("package_rejected", "packages refused: " .. table.concat(lines, "; "),
-    "write name==version; what is allowed is the pip policy's to say")
-end
-
--- What a Python stage requires in words: `# requires: name==version, ...`.
-local function check_requirements(job, task)
-  if job.language.name ~= "python" then return true end
-  local called, list, rejected = job.policies:call("pip", "requirements", job.stage.code, {
-    allow_unpinned = job.call.allow_unpinned_pip,
-  })
-  if not called then return nil, list end
-  if rejected and not list then return rejected_packages(rejected) end
-  for _, item in ipairs(rejected or {}) do
-    task:warn(("requirement '%s' was dropped: %s"):format(errors.clean(item.spec, 80), item.reason))
-  end
-  if #list == 0 then return true end
-  return fail("runtime_unavailable",
-    "the stage requires packages, and this version has no runtime that installs them",
-    "install them for the host's python3 and leave out the '# requires:' line")
 end
 
 -- Waits for the exclusive lock of a file, which is given back when the task is over, if not before.
@@ -64,7 +40,9 @@ local function setup_context(job, task)
   local function is_late() return sys.clock() >= deadline end
   return {
     path = environ.PATH, environ = environ, policies = job.executor.policies,
-    nixpkgs = job.call.nixpkgs, lock_file = job.call.lock_file, nix_launch = job.call.launch,
+    nixpkgs = job.call.nixpkgs, lock_file = job.call.lock_file,
+    -- What packages are installed for is an interpreter, not nix.
+    nix_launch = not job.requirements and job.call.launch or nil,
     progress = job.progress, is_late = is_late,
     open_cache = function() return job.executor:open_cache() end,
     hold = function(handle) return task:hold(handle) end,
@@ -126,6 +104,14 @@ local function choose_isolation(job, task)
   return true
 end
 
+local function install_packages(job, task)
+  if not job.requirements then return true end
+  task:enter("setup", "install")
+  local ok, err = packages.install(job, task, setup_context(job, task))
+  task:enter("setup", "set-up")
+  return ok, err
+end
+
 -- A path that a stage declares and that is not there is the stage's mistake, not the sandbox's.
 local function check_declared_paths(job)
   if job.backend == "none" then return true end
@@ -145,26 +131,6 @@ function M.sees_host_paths(backend)
   return backend == "none" or backend == "landlock"
 end
 
-local ABSENT = { ENOENT = true, ENOTDIR = true, EACCES = true, ELOOP = true }
-
-local function is_absent(path)
-  local found, _, errno = sys.stat(path, true)
-  return not found and ABSENT[errno] == true
-end
-
--- What need not be on every machine is left out where it is not.
-local function present(binds)
-  local kept = {}
-  for _, bind in ipairs(binds or {}) do
-    if type(bind) == "string" or not bind.optional then
-      kept[#kept + 1] = bind
-    elseif not is_absent(bind.source) then
-      kept[#kept + 1] = { source = bind.source, target = bind.target }
-    end
-  end
-  return kept
-end
-
 --- Ask the isolation policy for a description, and check it.
 -- @tparam table job
 -- @tparam ?function realpath nil: do not touch the disk
@@ -178,7 +144,7 @@ function M.describe(job, realpath)
   if not called then return nil, description end
   local ok, err = guard.check(description, {
     effects = job.effects, grants = job.call.grants, cache_dir = job.cache_dir,
-    own_paths = { job.files_dir }, realpath = realpath,
+    own_paths = { job.files_dir, job.runtime.own_dir }, realpath = realpath,
   })
   if not ok then return nil, err end
   job.description = tables.merged(description)
@@ -188,8 +154,8 @@ end
 local function describe_sandbox(job)
   local ok, err = M.describe(job, sys.realpath)
   if not ok then return nil, err end
-  job.description.ro_binds = present(job.description.ro_binds)
-  job.description.rw_binds = present(job.description.rw_binds)
+  job.description.ro_binds = isolation.present(job.description.ro_binds)
+  job.description.rw_binds = isolation.present(job.description.rw_binds)
   return true
 end
 
@@ -272,6 +238,7 @@ local function trace(job)
     runtime = sys.sha256(table.concat({
       job.runtime.reference, job.runtime.version, job.runtime.store_path,
     }, " ")),
+    packages = job.runtime.contents,
   }
   return true
 end
@@ -288,7 +255,7 @@ end
 
 --- The steps, in order.
 M.STEPS = {
-  enter_setup, check_requirements, resolve_runtime, leave_resolve, choose_isolation,
+  enter_setup, packages.check, resolve_runtime, leave_resolve, choose_isolation, install_packages,
   check_declared_paths, describe_sandbox, bind_work_dir, M.command, M.make_environment, trace,
 }
 

@@ -61,6 +61,11 @@ local is_runtime = expect("a table with `programs` (names) and `probe` (argument
     and (v.packages == nil or type(v.packages) == "boolean")
 end)
 
+local is_installer = expect("a table with `venv` and `install` (arguments)", function(v)
+  return type(v) == "table" and is_list(v.venv, is_text) and #v.venv > 0
+    and is_list(v.install, is_text) and #v.install > 0
+end)
+
 --- The fields of each kind of module: { check, required of a new module }.
 M.FIELDS = {
   language = {
@@ -70,7 +75,9 @@ M.FIELDS = {
   },
   pip = {
     check = { is_function }, requirements = { is_function }, allow = { is_strings },
-    deny = { is_strings },
+    deny = { is_strings }, installer = { is_installer }, env = { is_string_map },
+    env_allowlist = { is_strings }, paths = { is_strings }, venv_argv = { is_function },
+    install_argv = { is_function }, requirements_file = { is_function },
     on_invalid = { expect("'refuse' or 'drop'", function(v)
       return v == "refuse" or v == "drop"
     end) },
@@ -154,6 +161,17 @@ local function classified(facts, kind, message, hint, effect)
   return true
 end
 
+-- Whoever runs them fills in the program, which may be a placeholder still.
+local function command(_, argv)
+  if is_list(argv, is_text) and argv[1] then return true end
+  return nil, "a list of strings without NUL, the program first"
+end
+
+local function file_text(_, value)
+  if is_text(value) then return true end
+  return nil, "a string without NUL"
+end
+
 --- What each hook must return. Each check takes the hook's first argument
 -- and then its results.
 M.RESULTS = {
@@ -163,6 +181,9 @@ M.RESULTS = {
   check_input = verdict,
   check = verdict,
   requirements = requirements,
+  venv_argv = command,
+  install_argv = command,
+  requirements_file = file_text,
   detect = function(_, list)
     if is_list(list, is_text) then return true end
     return nil, "a list of strings"

@@ -4,8 +4,9 @@
 -- Each source has rules of its own, tried in order against what that source wrote, and only that:
 -- what a stage prints never reads as a fault of the machine, nor the reverse. A rule is
 -- `{ find = {...}, kind, message, hint }`: Lua patterns of which one must occur; in the message
--- `%s` stands for the line that tells most. What nix repeats of a builder's own log counts only for
--- a rule with `log = true`.
+-- `%s` stands for the line that tells most, or for the first in which the pattern `line` occurs. A
+-- rule with `given` is for failures of which these facts are known, too. What nix repeats of a
+-- builder's own log counts only for a rule with `log = true`.
 local M = {}
 
 local MAX_EXCERPT_BYTES = 400
@@ -169,7 +170,11 @@ M.rules = {
       hint = "install nix, or take runtime = 'host'" },
   },
   pip = {
-    { find = { "No space left on device" },
+    { find = { "No space left on device", "File too large" },
+      given = { part = "install", walls = true }, kind = "packages_failed",
+      message = "the packages are larger than allowed (%s)",
+      hint = "the executor's pip.max_bytes and pip.max_files say how large they may be" },
+    { find = { "No space left on device", "Disk quota exceeded" },
       kind = "packages_failed", message = "the disk is full (%s)",
       hint = "free some room where the cache is" },
     { find = { "DO NOT MATCH THE HASHES" },
@@ -182,19 +187,54 @@ M.rules = {
       kind = "package_rejected", message = "pip does not take a requirement (%s)",
       hint = "write name==version" },
     { find = { "ensurepip is not available", "No module named ensurepip", "No module named venv",
-        "No module named pip" },
+        "No module named '?pip" },
       kind = "packages_failed", message = "this Python cannot make virtual environments (%s)",
       hint = "install what it lacks: on Debian, apt-get install python3-venv" },
+    { find = { "trying to install outside the target directory",
+        "a link leads out of the environment", "neither file, directory nor link",
+        "a package replaces a part of the environment" },
+      kind = "packages_failed", message = "a package reaches out of its environment (%s)",
+      hint = "no honest package does: do not use it" },
+    { find = { "was killed by signal %d+" },
+      kind = "packages_failed", message = "the installer was killed (%s)",
+      hint = "something outside did it: perhaps the system, for want of memory" },
+    { find = { "is not a trusted or secure host" }, line = "is not a trusted or secure host",
+      kind = "packages_failed", message = "pip does not trust its index (%s)",
+      hint = "use https://, or name the host in the executor's pip.trusted_hosts" },
+    { find = { "HTTP error 40[13] while getting", "40[13] Client Error" }, line = "40[13]",
+      kind = "packages_failed", message = "the index refuses to answer (%s)",
+      hint = "check user and password in the index's URL (pip.env holds what is secret in it)" },
     { find = { "name resolution", "Failed to establish a new connection", "NewConnectionError",
-        "Network is unreachable", "Read timed out", "ConnectTimeoutError", "SSLError" },
-      kind = "packages_failed", message = "pip cannot reach its index (%s)",
+        "Network is unreachable", "Read timed out", "ReadTimeoutError", "ConnectTimeoutError",
+        "SSLError", "ProxyError", "Connection aborted", "Connection reset", "IncompleteRead" },
+      line = "broken by", kind = "packages_failed", message = "pip cannot reach its index (%s)",
       hint = "check the network and the index that is configured" },
-    { find = { "ResolutionImpossible", "conflicting dependencies" },
+    { find = { "HTTP error %d+ while getting", "%d+ Server Error" },
+      kind = "packages_failed", message = "the index answered with an error (%s)",
+      hint = "try again; if it goes on, ask who keeps the index" },
+    { find = { "ResolutionImpossible", "conflicting dependencies" }, line = "Cannot install",
       kind = "packages_failed", message = "the packages do not go together (%s)",
       hint = "change the versions so that their dependencies agree" },
+    { find = { "requires a different Python",
+        "versions that require a different python version" },
+      line = "different [Pp]ython",
+      kind = "packages_failed", message = "a package is not for this Python (%s)",
+      hint = "take another version of it, or another Python" },
+    { find = { "is not a supported wheel", "located at .* is invalid", "has an invalid wheel",
+        "BadZipFile", "File is not a zip file", "Bad CRC%-32" },
+      kind = "packages_failed", message = "a wheel is damaged or for another machine (%s)",
+      hint = "the index or directory that it came from must have a good one" },
+    { find = { "subprocess%-exited%-with%-error", "Failed building wheel",
+        "Could not build wheels" },
+      kind = "packages_failed", message = "a package could not be built (%s)",
+      hint = "take a version that comes as a wheel" },
+    { find = { "%(from versions: [^n%)]" }, line = "%(from versions:",
+      kind = "packages_failed", message = "the package has no such version (%s)",
+      hint = "take one of those; only wheels are taken, for this Python and machine" },
     { find = { "No matching distribution", "Could not find a version" },
       kind = "packages_failed", message = "pip found no such package (%s)",
-      hint = "check name and version; only wheels are taken, for this Python and machine" },
+      hint = "check name and version, and the index (one that wants another password says no more"
+        .. " than this); only wheels are taken, for this Python and machine" },
   },
   sandbox = {
     { find = { "No permissions to create", "[Cc]reating new namespace failed",
@@ -212,7 +252,8 @@ M.rules = {
 -- What a source's failure is called where no rule fits, and which of its lines tell most.
 local OTHERWISE = {
   nix = { kind = "runtime_unavailable", lines = { "error:" } },
-  pip = { kind = "packages_failed", lines = { "ERROR:", "Error:", "error:" } },
+  pip = { kind = "packages_failed", lines = { "ERROR:", "Error:", "error:" },
+    memory_hint = "the executor's pip.max_bytes decides how much it may have" },
   sandbox = { kind = "sandbox_failed", lines = { "bwrap:", "jail:" } },
   host = { kind = "runtime_unavailable", lines = {} },
 }
@@ -240,12 +281,29 @@ local function without_noise(text)
   return without_lines(text:gsub("\27%[[%d;]*m", ""), NOISE)
 end
 
+local function has_facts(facts, given)
+  for name, value in pairs(given or {}) do
+    if facts[name] ~= value then return false end
+  end
+  return true
+end
+
 -- `without_log` is the text less what a builder wrote.
-local function find_rule(rules, text, without_log)
+local function find_rule(rules, text, facts, without_log)
   for _, rule in ipairs(rules or {}) do
-    if contains_any(rule.log and text or without_log or text, rule.find) then return rule end
+    local looked_at = rule.log and text or without_log or text
+    if contains_any(looked_at, rule.find) and has_facts(facts, rule.given) then return rule end
   end
   return nil
+end
+
+-- The first line with the pattern, or else the one that tells most of all.
+local function line_of(text, pattern, beginnings)
+  if not pattern then return telling_line(text, beginnings) end
+  for line in text:gmatch("[^\n]+") do
+    if line:find(pattern) then return M.excerpt(line) end
+  end
+  return telling_line(text, beginnings)
 end
 
 -- What ended a program, in words: "exit 3", "SIGKILL", "timeout".
@@ -265,14 +323,16 @@ local function classify_infrastructure(facts)
       "raise setup_timeout_secs, or warm the executor up first"
   end
   local without_log = facts.source == "nix" and without_lines(text, LOG_LINE) or nil
-  local rule = find_rule(M.rules[facts.source], text, without_log)
+  local rule = find_rule(M.rules[facts.source], text, facts, without_log)
   if rule then
+    line = line_of(text, rule.line, otherwise.lines)
     local message = rule.message:gsub("%%s", function() return line end)
     local meant = text:match("Did you mean ([^\n]*)")
     return rule.kind, message, meant and "did you mean " .. M.excerpt(meant, 100) or rule.hint
   end
   local message = ("%s failed (%s)"):format(facts.source, ending(facts))
-  return otherwise.kind, line ~= "" and message .. ": " .. line or message
+  return otherwise.kind, line ~= "" and message .. ": " .. line or message,
+    facts.reason == "memory_limit" and otherwise.memory_hint or nil
 end
 
 --- Hints for what a stage's failure says of itself: patterns in "Type: message", tried in order.
@@ -280,7 +340,8 @@ end
 M.stage_hints = {
   { find = { "^MissingExecute" }, hint = "a stage defines a function execute(input)" },
   { find = { "No module named" },
-    hint = "nothing is installed for a stage: install it for the host's python3" },
+    hint = "name it in a line such as '# requires: six==1.16.0', or install it for the host's"
+      .. " python3" },
   { find = { "Cannot find module", "^ERR_MODULE_NOT_FOUND", "Failed to resolve module specifier" },
     hint = "a stage has no packages of its own: only what node itself brings, as in node:fs" },
   { find = { "Network is unreachable", "name resolution", "ENETUNREACH", "EAI_AGAIN",
@@ -332,7 +393,7 @@ local function stage_failure(facts, message, text)
       or ("the stage tried what only the %s effect allows: declare it if the stage needs it")
         :format(seen), seen
   end
-  local rule = find_rule(M.stage_hints, text)
+  local rule = find_rule(M.stage_hints, text, facts)
   if hint or not rule then return "stage_failed", message, hint end
   local denied = rule.effect and facts.effects and not facts.effects[rule.effect]
   return denied and "effect_denied" or "stage_failed", message, rule.hint,
@@ -393,7 +454,8 @@ end
 -- `stderr`: what it wrote; `exit_code`, `signal` ("SIGSEGV"), `reason` ("exit", "signal",
 -- "timeout", ...): how it ended; `answer`: what a stage's wrapper answered, decoded, or nil;
 -- `code`: the stage's text; `effects`: the names of those that it declares, as keys; `denied`: a
--- list of those that it lacked when it tried, as the sandbox saw it
+-- list of those that it lacked when it tried, as the sandbox saw it; `part`: which part of an
+-- installation failed, "venv", "install" or "copy"; `walls`: whether its directories were limited
 -- @treturn string kind of the error
 -- @treturn string message: one bounded line without control bytes
 -- @treturn ?string hint

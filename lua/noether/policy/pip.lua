@@ -24,14 +24,36 @@ M.limits = {
   line_bytes = 65536, requirements = 256, name_bytes = 128, version_bytes = 128, rejections = 20,
 }
 
---- How the installer is called: argument lists, in which `{python}`, `{dir}` stand for a path, and
--- `{options}`, `{requirements}` as a whole argument for any number of arguments.
+--- How the installer is called: argument lists, in which `{python}` stands for an interpreter,
+-- `{dir}` for the environment that is made and `{pip}` for the program of the pip that this machine
+-- has; `{options}` and `{requirements}`, as a whole argument, for any number of arguments.
+-- The environment gets no pip of its own: the machine's is run by the environment's interpreter,
+-- which takes a tenth of the time.
 M.installer = {
-  venv = { "{python}", "-I", "-m", "venv", "--", "{dir}" },
+  venv = { "{python}", "-I", "-m", "venv", "--without-pip", "--", "{dir}" },
   install = {
-    "{python}", "-I", "-m", "pip", "install", "--isolated", "--no-input", "--no-cache-dir",
-    "--disable-pip-version-check", "--no-warn-script-location", "{options}", "{requirements}",
+    "{python}", "-I", "{pip}", "install", "--isolated", "--no-input", "--no-cache-dir",
+    "--disable-pip-version-check", "--no-warn-script-location", "--progress-bar=off", "--no-color",
+    "--retries=2", "{options}", "{requirements}",
   },
+}
+
+--- Variables for the installer. With `--isolated` and no configuration file, pip asks just the
+-- places that it is told.
+M.env = { PIP_CONFIG_FILE = "/dev/null", PYTHONDONTWRITEBYTECODE = "1" }
+
+--- Variables of the host that the installer gets when it has the network, beside those that a stage
+-- with Network gets.
+M.env_allowlist = {
+  "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+  "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+}
+
+--- Paths of the host that the installer may read, where they exist, beside the interpreter's: what
+-- pip looks at to know the system, and wherever another installer lies.
+M.paths = {
+  "/etc/debian_version", "/etc/os-release", "/etc/lsb-release", "/etc/redhat-release",
+  "/etc/mime.types",
 }
 
 local MARK = "# requires:"
@@ -258,35 +280,66 @@ local function install_options(opts)
   local options = {}
   if opts.only_binary ~= false then options[1] = "--only-binary=:all:" end
   if opts.hashes then options[#options + 1] = "--require-hashes" end
-  if opts.index_url then options[#options + 1] = "--index-url=" .. opts.index_url end
-  if opts.find_links then
-    options[#options + 1] = "--find-links=" .. opts.find_links
-    if not opts.index_url then options[#options + 1] = "--no-index" end
-  end
   return options
 end
 
 --- The command that installs requirements into a virtual environment.
 -- Wheels only, unless told otherwise: a source distribution runs code of its own to be built.
 -- @tparam string python absolute path of the environment's own interpreter
--- @tparam table|string requirements the list that @{requirements} gave; or the absolute path of a
--- file that holds it, one a line: hashes can only be given so
--- @tparam[opt] table opts `hashes` (pip then wants one for every package), `index_url`,
--- `find_links` (a directory or URL; without `index_url` nothing else is asked), `only_binary`
--- (true unless false)
--- @treturn table list, the program first; requirements in a list come after `--`
+-- @tparam table requirements the list that @{requirements} gave, which comes after `--`
+-- @tparam[opt] table opts `hashes` (pip then wants one for every package), `only_binary` (true
+-- unless false), `file` (path of a file that holds what @{requirements_file} gave)
+-- @treturn table list, the program first
 function M.install_argv(python, requirements, opts)
-  local wanted = { "--" }
-  if type(requirements) == "string" then
-    wanted = { "--requirement=" .. requirements }
-  else
+  opts = opts or {}
+  local wanted = {}
+  if opts.file then wanted[1] = "--requirement=" .. opts.file end
+  -- Hashes can be given in a file only.
+  if not opts.hashes then
+    wanted[#wanted + 1] = "--"
     for _, spec in ipairs(requirements) do
       wanted[#wanted + 1] = spec
     end
   end
   return fill(M.installer.install, { python = python }, {
-    ["{options}"] = install_options(opts or {}), ["{requirements}"] = wanted,
+    ["{options}"] = install_options(opts), ["{requirements}"] = wanted,
   })
+end
+
+-- As a URL a path has no character that means something to whoever reads the file.
+local function as_url(place)
+  if place:sub(1, 1) ~= "/" then return place end
+  return "file://" .. place:gsub("[^%w/._~-]", function(byte)
+    return ("%%%02X"):format(byte:byte())
+  end)
+end
+
+--- What stands in the file beside the command: where packages are looked for, and requirements that
+-- have hashes. So that no place is seen on a command line, and since pip puts variables of its
+-- environment in for `${NAME}` in a file only.
+-- @tparam table requirements as for @{install_argv}
+-- @tparam[opt] table opts `hashes`, `index_url`, `extra_index_urls`, `find_links` (lists of URLs;
+-- the latter of absolute paths too), `trusted_hosts`. Without an index, and with `find_links`,
+-- nothing else is asked
+-- @treturn string
+function M.requirements_file(requirements, opts)
+  opts = opts or {}
+  local lines = {}
+  local function add(option, list)
+    for _, value in ipairs(list or {}) do
+      lines[#lines + 1] = ("%s %s"):format(option, as_url(value))
+    end
+  end
+  local has_index = opts.index_url or (opts.extra_index_urls and opts.extra_index_urls[1])
+  if not has_index and opts.find_links and opts.find_links[1] then lines[1] = "--no-index" end
+  add("--index-url", { opts.index_url })
+  add("--extra-index-url", opts.extra_index_urls)
+  add("--find-links", opts.find_links)
+  add("--trusted-host", opts.trusted_hosts)
+  for _, spec in ipairs(opts.hashes and requirements or {}) do
+    lines[#lines + 1] = spec
+  end
+  return table.concat(lines, "\n") .. "\n"
 end
 
 return M
