@@ -111,7 +111,7 @@ local function kill_one(number)
   local host <close> = start_host(number)
   local moment = sys.clock() + math.random() ^ 2 * 0.25
   while sys.clock() < moment and not host:step() do
-    core.poll({ host:pollfd() }, moment - sys.clock())
+    core.poll({ host:pollfd() }, moment - sys.clock(), {})
   end
   assert(host:kill("KILL"))
   local result = assert(host:wait())

@@ -125,6 +125,29 @@ M.ALL = {
     end
     return true
   end,
+  ["set"] = function()
+    local set <close>, err = noether.set()
+    if not set then return nil, err end
+    local procs, seen = {}, 0
+    for i = 1, 2 do
+      local proc
+      proc, err = process.spawn(sh("exit 0"), isolated("none"))
+      local added = proc and set:add(proc)
+      if not added then
+        if proc then proc:close() end
+        return nil, err or { kind = "not added" }
+      end
+      procs[i] = proc
+    end
+    while seen < 2 do
+      local item
+      item, err = set:next(10)
+      if not item then return nil, err end
+      item:close()
+      seen = seen + 1
+    end
+    return true
+  end,
   ["store"] = function(dir)
     local store, err = noether.store.open(dir .. "/store")
     if not store then return nil, err end
