@@ -32,6 +32,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -97,6 +98,10 @@
     X(shutdown, int, (int f, int h), (f, h), -1)                               \
     X(socketpair, int, (int d, int t, int p, int f[2]), (d, t, p, f), -1)      \
     X(stat, int, (const char *p, struct stat *s), (p, s), -1)                  \
+    X(timerfd_create, int, (int c, int f), (c, f), -1)                         \
+    X(timerfd_settime, int,                                                    \
+      (int t, int f, const struct itimerspec *n, struct itimerspec *o),        \
+      (t, f, n, o), -1)                                                        \
     X(uname, int, (struct utsname * u), (u), -1)                               \
     X(unlink, int, (const char *p), (p), -1)                                   \
     X(unlinkat, int, (int d, const char *p, int f), (d, p, f), -1)             \

@@ -25,7 +25,7 @@ local HOST = [==[
     local isolation = isolations[(turn + number) %% #isolations + 1]
     local proc = assert(noether.spawn(stay, { isolation = isolation, clear_env = true }))
     local executor = assert(noether.executor{
-      isolation = isolation, cache_dir = directory .. "/cache",
+      isolation = isolation, cache_dir = directory .. "/cache", runtime = "host",
     })
     local code = ("execute() { echo %%d; }"):format((turn + number) %% codes)
     local stage = { language = "bash", effects = {}, code = code }
@@ -84,7 +84,7 @@ end
 -- What the next host finds.
 local function check_cache()
   local executor <close> = assert(noether.executor{
-    isolation = "native", cache_dir = directory .. "/cache",
+    isolation = "native", cache_dir = directory .. "/cache", runtime = "host",
   })
   for code = 0, CODES - 1 do
     local output, err, info = executor:execute({
@@ -111,7 +111,7 @@ local function kill_one(number)
   local host <close> = start_host(number)
   local moment = sys.clock() + math.random() ^ 2 * 0.25
   while sys.clock() < moment and not host:step() do
-    core.poll({ host:pollfd() }, moment - sys.clock())
+    core.poll({ host:pollfd() }, moment - sys.clock(), {})
   end
   assert(host:kill("KILL"))
   local result = assert(host:wait())

@@ -41,7 +41,7 @@ local STAGE = { language = "bash", effects = {}, code = "execute() { echo log >&
 -- One call of an executor that has never run anything, as `opts` say.
 local function executes(opts)
   return function(dir)
-    local all = { cache_dir = dir .. "/cache", timeout_secs = 10 }
+    local all = { cache_dir = dir .. "/cache", timeout_secs = 10, runtime = "host" }
     for name, value in pairs(opts) do
       all[name] = value
     end
@@ -98,7 +98,9 @@ M.ALL = {
     return result.reason == "signal" or nil, { kind = "result: " .. result.reason }
   end,
   ["task"] = function(dir)
-    local ex <close>, err = noether.executor{ isolation = "none", cache_dir = dir .. "/cache" }
+    local ex <close>, err = noether.executor{
+      isolation = "none", cache_dir = dir .. "/cache", runtime = "host",
+    }
     if not ex then return nil, err end
     local stage = { language = "bash", code = "execute() { sleep 60; }" }
     local task <close>, task_err = ex:start(stage, 1)
@@ -114,7 +116,9 @@ M.ALL = {
   ["first call"] = executes{ isolation = "native" },
   ["first call, auto"] = executes{},
   ["map"] = function(dir)
-    local ex <close>, err = noether.executor{ isolation = "none", cache_dir = dir .. "/cache" }
+    local ex <close>, err = noether.executor{
+      isolation = "none", cache_dir = dir .. "/cache", runtime = "host",
+    }
     if not ex then return nil, err end
     local records
     records, err = ex:map(STAGE, { 1, 2, 3 }, { jobs = 2 })
@@ -122,6 +126,29 @@ M.ALL = {
     for index, record in ipairs(records) do
       if record.err then return nil, record.err end
       if record.output ~= index then return nil, { kind = "wrong output" } end
+    end
+    return true
+  end,
+  ["set"] = function()
+    local set <close>, err = noether.set()
+    if not set then return nil, err end
+    local procs, seen = {}, 0
+    for i = 1, 2 do
+      local proc
+      proc, err = process.spawn(sh("exit 0"), isolated("none"))
+      if not proc then return nil, err end
+      procs[i], err = set:add(proc)
+      if not procs[i] then
+        proc:close()
+        return nil, err
+      end
+    end
+    while seen < 2 do
+      local item
+      item, err = set:next(10)
+      if not item then return nil, err end
+      item:close()
+      seen = seen + 1
     end
     return true
   end,
