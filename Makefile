@@ -30,8 +30,9 @@ HOST_LUA ?= lua$(LUA_VERSION)
 JAIL_CC     ?= musl-gcc
 JAIL_CFLAGS ?= -Os
 
-# How long each fuzzer runs in `make check-deep`.
+# How long each fuzzer runs in `make check-deep`, and how many runs the soak has.
 FUZZ_SECS ?= 20
+SOAK_RUNS ?= 100000
 
 # V=1 shows every command. Warnings are errors in CI. SANITIZE names
 # sanitizers (see `make asan`).
@@ -83,9 +84,9 @@ COMPLETIONS := $(BUILD)/share/completions/noether.bash \
                $(BUILD)/share/completions/noether.fish
 MANUAL      := man/noether.1 man/noether-lua.1
 REFERENCE   := $(OBJ)/gen/lua/noether/reference.lua
-OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) $(SHARED_LIB) \
-               $(PKG_CONFIG) $(APPARMOR) $(JAIL) $(COMPLETIONS)
-SUPPORT     := $(BUILD)/spec/support.so $(BUILD)/spec/pty.so
+OUTPUTS     := $(NOETHER_LUA) $(NOETHER) $(CORE_MODULE) $(STATIC_LIB) \
+               $(SHARED_LIB) $(PKG_CONFIG) $(APPARMOR) $(JAIL) $(COMPLETIONS)
+SUPPORT     := $(BUILD)/spec/support.so $(BUILD)/spec/pty.so $(BUILD)/spec/faults/inject.so
 FLOOR       := $(BUILD)/bench/floor.so
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
@@ -117,15 +118,15 @@ JAIL_LINK    = -static -no-pie -s -Wl,--gc-sections -Wl,--build-id=none \
                -Wl,-z,noseparate-code -Wl,-z,norelro
 
 # These goals install what they need, before anything is compiled.
-GOAL  := $(firstword $(filter demo test asan check-deep check-packages \
-           bench docs deb,$(MAKECMDGOALS)))
+GOAL  := $(firstword $(filter demo test asan faults check-deep \
+           check-packages bench soak docs deb,$(MAKECMDGOALS)))
 SETUP := $(if $(GOAL),deps)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help deps demo test tests spec types docs check-layers lint asan \
-        check-deep check-packages man bench install install-lua uninstall \
-        dist deb clean FORCE
+        check-deep check-packages faults soak man bench install install-lua \
+        uninstall dist deb clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
 
@@ -263,7 +264,8 @@ $(BUILD)/spec/fuzz/%_fuzz: spec/fuzz/%_fuzz.c $(CORE_SOURCES) \
 	@mkdir -p $(@D)
 	$(call SAY,FUZZ)
 	$(Q)clang -std=c11 -D_GNU_SOURCE -g -O1 $(INCLUDES) \
-	  -fsanitize=fuzzer,address,undefined -o $@ $< $(CORE_SOURCES) \
+	  -fsanitize=fuzzer,address,undefined -Wl,--allow-multiple-definition \
+	  -o $@ $< $(CORE_SOURCES) \
 	  $(OBJ)/gen/jail_image.c $(CRYPTO) $(SECCOMP)
 
 # What Lua alone cannot do, and the specs and the bench need.
@@ -272,6 +274,10 @@ $(SUPPORT) $(FLOOR): $(BUILD)/%.so: %.c
 	$(call SAY,LD)
 	$(Q)$(CC) -shared $(filter-out -fsanitize=%,$(COMPILE) $(LINK)) \
 	  -fvisibility=default $(LUA_CFLAGS) -o $@ $<
+
+# It defines the C library's calls, and is loaded into programs without Lua.
+$(BUILD)/spec/faults/inject.so: private COMPILE += -U_FORTIFY_SOURCE -fno-builtin
+$(BUILD)/spec/faults/inject.so: private LINK += -Wl,-z,lazy
 
 deps: ## install what building and testing need (Debian; asks apt-get)
 	@tools/deps.sh $(or $(GOAL),test)
@@ -284,7 +290,7 @@ test: deps all check-layers tests ## install what is missing, build, test all
 
 tests: $(TEST_PROGRAMS) $(SUPPORT)
 
-spec: $(NOETHER_LUA) $(SUPPORT) ## run the specs, or only FILE=spec/x_spec.lua
+spec: $(NOETHER) $(SUPPORT) ## run the specs, or only FILE=spec/x_spec.lua
 	@SPEC_SANITIZED=$(if $(SANITIZE),1) tools/spec.sh $(BUILD) $(FILE)
 
 types: ## write types/noether.lua anew, from the sources' doc comments
@@ -308,7 +314,7 @@ asan: $(SETUP) ## the C tests and the specs under ASan and UBSan
 	+@$(WITH_ASAN) all tests
 	@SPEC_SANITIZED=1 tools/test.sh $(BUILD)/asan --once
 
-check-deep: asan all tests check-packages $(FUZZERS) ## what takes long: asan, clang-tidy, fuzzers
+check-deep: asan all tests faults check-packages $(FUZZERS) ## what takes long: all there is to try
 	@tools/lint.sh deep
 	@for name in $(notdir $(FUZZERS:_fuzz=)); do \
 	  found=$(BUILD)/spec/fuzz/$$name.found; mkdir -p $$found; \
@@ -317,6 +323,15 @@ check-deep: asan all tests check-packages $(FUZZERS) ## what takes long: asan, c
 	    $$found spec/fuzz/corpus/$$name || exit 1; \
 	done
 	@SPEC_COLLECTOR=always tools/spec.sh $(BUILD)
+	@tools/spec.sh $(BUILD) spec/browser/trace.lua
+	@$(NOETHER_LUA) spec/soak.lua $(SOAK_RUNS)
+
+faults: all tests ## break calls, allocations and hosts on purpose
+	@tools/deps.sh faults
+	@tools/faults.sh $(BUILD) long
+
+soak: $(NOETHER_LUA) ## SOAK_RUNS (100000) runs of every shape; nothing may be left
+	@$(NOETHER_LUA) spec/soak.lua $(SOAK_RUNS)
 
 bench: $(NOETHER_LUA) $(FLOOR) ## measure, and write build/bench.json
 	@BENCH_BUILD=$(BUILD) $(NOETHER_LUA) bench/run.lua $(BUILD)/bench.json

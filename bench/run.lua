@@ -8,7 +8,7 @@ package.cpath = build .. "/bench/?.so;" .. package.cpath
 
 local json = require "noether.json"
 
-local PARTS = { "spawn", "capture", "stage", "sandbox", "json", "layers", "scale" }
+local PARTS = { "spawn", "capture", "stage", "sandbox", "json", "layers", "scale", "nix" }
 
 local function milliseconds(secs)
   if not secs then return (" "):rep(10) end

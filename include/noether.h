@@ -148,8 +148,9 @@ struct noe_sandbox {
     size_t link_count;
     const char *work_dir;    /* where the program starts; NULL: /work, or
                                 private_dir */
-    const char *private_dir; /* for NOE_BACKEND_LANDLOCK: an empty directory of
-                                this run's own, removed at its end */
+    const char *private_dir; /* for NOE_BACKEND_LANDLOCK: a directory of this
+                                run's own, not there yet: made by the
+                                supervisor, and removed at its end */
     enum noe_network network;
     bool processes; /* may start other processes and programs */
 };

@@ -31,6 +31,14 @@ describe("a stage's environment", function()
     assert.equal("/opt/python/bin:/usr/local/bin:/usr/bin:/bin", env.PATH)
   end)
 
+  it("finds what a runtime brings before what the host has", function()
+    local runtime = { path = "/s/a/bin/bash", search_path = { "/s/a/bin", "/s/b/bin" } }
+    local env = environment.public(HOST, {}, { isolated = true, language = {}, runtime = runtime })
+    assert.equal("/s/a/bin:/s/b/bin:/usr/local/bin:/usr/bin:/bin", env.PATH)
+    env = environment.public(HOST, {}, { isolated = false, language = {}, runtime = runtime })
+    assert.equal("/s/a/bin:/s/b/bin:/host/bin", env.PATH)
+  end)
+
   it("takes patterns for what they are", function()
     local env = environment.public({ LC_ALL = "a", LC = "b", XLC_A = "c", ["LC_.*"] = "d" },
       { "LC_*" }, { isolated = true, language = {}, runtime = {} })

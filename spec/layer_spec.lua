@@ -206,6 +206,17 @@ describe("executors over executors", function()
     assert.is_true(sys.clock() - started < 0.4 * 20 / 2)
   end)
 
+  it("are waited for in a set, also while a part of them sleeps", function()
+    local scripted = layers.scripted{ { kind = "packages_failed" }, { output = 1, secs = 0.02 } }
+    local retry = noether.retry(scripted, { backoff_secs = 0.05 })
+    local ex = noether.budget(retry, { cents = 1 })
+    local set <close> = noether.set()
+    local task <close> = assert(ex:start("stage"))
+    assert(set:add(task))
+    assert.equal(task, set:next(10))
+    assert.equal(1, (noether.check(task:wait(0))))
+  end)
+
   it("run through one another: a cached answer costs no budget, a retry does", function()
     local scripted = layers.scripted({
       { kind = "timed_out", ran = true }, { output = 5 }, { output = 6, cached = true },

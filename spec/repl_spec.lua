@@ -91,15 +91,12 @@ function Terminal:__close()
   pty.close(self.descriptor)
 end
 
--- Whether a program has a child that runs: one that has ended is taken note of later.
-local function has_child(pid)
-  for child in helper.read(("/proc/%d/task/%d/children"):format(pid, pid)):gmatch("%d+") do
-    local status = io.open(("/proc/%s/stat"):format(child))
-    local state = status and status:read("a"):match("%) (%u)")
-    if status then status:close() end
-    if state and state ~= "Z" then return true end
-  end
-  return false
+-- Whether a process runs: one that has ended, and is taken note of later, does not.
+local function runs(pid)
+  local file = io.open(("/proc/%s/stat"):format(pid))
+  local state = file and file:read("a"):match("%) (%u)")
+  if file then file:close() end
+  return state ~= nil and state ~= "Z"
 end
 
 describe("the prompt on a terminal", function()
@@ -252,17 +249,25 @@ describe("the prompt on a terminal", function()
 
   it("ends a stage at Ctrl-C, and what it has started", function()
     local terminal <close> = ready()
-    terminal:enter("noether.execute{ language = 'bash', code = 'execute() { sleep 1000; }', "
-      .. "effects = { 'Process' }, isolation = 'none' }")
-    assert(helper.poll(function()
+    helper.write(home .. "/stage.sh",
+      ("execute() { sleep 1000 & echo $! >%s/pid; wait; }"):format(home))
+    terminal:enter("collectgarbage('stop')", "> ") -- no accident ends it
+    terminal:enter(("code = io.open('%s/stage.sh'):read('a')"):format(home), "> ")
+    terminal:enter("noether.execute{ language = 'bash', code = code, isolation = 'none', "
+      .. "runtime = 'host' }")
+    local pid = helper.poll(function()
       terminal:hear()
-      return has_child(terminal.pid)
-    end, SECS))
+      local file = io.open(home .. "/pid")
+      local number = file and file:read("n")
+      if file then file:close() end
+      return number
+    end, SECS)
+    assert.is_true(runs(pid))
     terminal:type("\3")
-    terminal:expect("interrupted!")
+    terminal:expect("stdin:3: interrupted!")
     assert(helper.poll(function()
       terminal:hear()
-      return not has_child(terminal.pid)
+      return not runs(pid)
     end, SECS))
     terminal:enter("5 + 5", "\n10\r?\n")
   end)
@@ -303,8 +308,16 @@ describe("the prompt on a terminal", function()
     terminal:enter("help('map')", "Run many%.")
     terminal:enter("ex = assert(noether.executor{ isolation = 'none' }) help(ex.map)", "Run many%.")
     terminal:enter("help(ex)", "executor:execute%s+Run one%.")
-    terminal:enter("help()", "executor:execute%s+Run one%.")
+    terminal:enter("help()", "noether%.execute%s+Run it%..*executor: execute, map")
     terminal:enter("help('noether.e\t')", "And wait%.")
+    terminal:enter([[package.loaded["noether.reference"] = { Info = { signature = "Info", ]]
+      .. [[text = "What is known.", fields = { { name = "logs", type = "?string", ]]
+      .. [[optional = true, text = "said" }, ]]
+      .. [[{ name = "secs", type = "number", default = "30 s" } } }, ]]
+      .. [=[["noether.store"] = { text = "Stores." } }]=])
+    terminal:enter("help('Info')", "What is known%.\r?\n\r?\nFields:\r?\n"
+      .. "  logs %(string, optional%)\r?\n      said\r?\n  secs %(number, default 30 s%)\r?\n")
+    terminal:enter("help(noether.store)", "Stores%.")
   end)
 
   describe("keeps its history", function()

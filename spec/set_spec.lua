@@ -308,7 +308,6 @@ describe("a set", function()
   end)
 
   it("is not to be had when no descriptor is left", function()
-    local proc <close> = sh "sleep 60"
     local limit = support.files_limit()
     local spare <close> = noether.set()
     local fd = spare:pollfd()

@@ -390,4 +390,31 @@ describe("a task that joins another", function()
     assert.is_true(math.abs(sum - info.duration_secs) < 0.01)
     assert.is_true(info.started_secs <= sys.clock())
   end)
+
+  it("closes what its work holds when it is over, cancelled or given up, and once", function()
+    local closed
+    local handle = { close = function() closed = closed + 1 end }
+    local ways = {
+      over = function(own) own:wait() end,
+      cancelled = function(own)
+        own:step()
+        own:cancel()
+        own:wait()
+      end,
+      ["given up"] = function(own)
+        own:step()
+        own:close()
+      end,
+    }
+    for name, end_it in pairs(ways) do
+      closed = 0
+      local own <close> = task.new(function(t)
+        assert.equal(handle, t:hold(handle))
+        t:pause(name == "over" and 0.001 or 60)
+        return true
+      end, {})
+      end_it(own)
+      assert.equal(1, closed, name)
+    end
+  end)
 end)

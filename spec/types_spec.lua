@@ -3,6 +3,7 @@
 -- both directions; and that every option, reason and kind is named by some spec, this one aside.
 local helper = require "spec.helper"
 package.path = helper.root .. "/tools/docs/?.lua;" .. package.path
+local batch = require "noether.batch"
 local budget = require "noether.budget"
 local caching = require "noether.caching"
 local config = require "noether.config"
@@ -119,6 +120,8 @@ describe("the types", function()
     local proc <close> = assert(process.spawn({ "true" }, { isolation = "none" }))
     proc:wait()
     assert.same(names(methods(proc)), names(meta.functions.Process))
+    local handles <close> = assert(noether.set())
+    assert.same(names(methods(handles)), names(meta.functions.Set))
     assert.same(names(methods(noether.store.memory())), names(meta.functions.Store))
     assert.same({ "to_table" }, names(meta.functions.Error))
   end)
@@ -127,6 +130,7 @@ describe("the types", function()
     for class, spec in pairs{
       ["noether.ExecutorOptions"] = config.EXECUTOR_OPTIONS,
       ["noether.CallOptions"] = config.CALL_OPTIONS,
+      ["noether.MapOptions"] = batch.MAP_OPTIONS,
       ["noether.Config"] = config.CONFIG_OPTIONS,
       ["noether.Limits"] = process.LIMITS,
       ["noether.RetryOptions"] = retry.OPTIONS,

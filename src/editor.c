@@ -13,6 +13,7 @@
  * here, whatever the process has, and only while a line is read.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <histedit.h>
 #include <locale.h>
 #include <poll.h>
@@ -43,6 +44,7 @@ enum { HISTORY_SIZE = 10000, COLUMNS = 80 };
 
 struct editor {
     EditLine *el;
+    int input; /* the terminal, not blocking; -1 where standard input serves */
     History *history;
     FILE *nowhere;
     locale_t locale;
@@ -204,7 +206,8 @@ static int next_char(EditLine *el, wchar_t *out)
     mbstate_t state = {0};
 
     for (;;) {
-        struct pollfd input = {STDIN_FILENO, POLLIN, 0};
+        int fd = editor->input >= 0 ? editor->input : STDIN_FILENO;
+        struct pollfd input = {fd, POLLIN, 0};
         char byte;
 
         answer_signals(editor);
@@ -212,7 +215,7 @@ static int next_char(EditLine *el, wchar_t *out)
             return -1;
         if (ppoll(&input, 1, NULL, &editor->mask) < 0)
             continue;
-        ssize_t len = read(STDIN_FILENO, &byte, 1);
+        ssize_t len = read(fd, &byte, 1);
         if (len < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (len <= 0)
@@ -387,9 +390,11 @@ static int editor_close(lua_State *L)
         history_end(editor->history);
     if (editor->nowhere != NULL)
         fclose(editor->nowhere);
+    if (editor->input >= 0)
+        close(editor->input);
     if (editor->locale != (locale_t)0)
         freelocale(editor->locale);
-    *editor = (struct editor){0};
+    *editor = (struct editor){.input = -1};
     return 0;
 }
 
@@ -468,7 +473,7 @@ static void push_new(lua_State *L)
 {
     struct editor *editor = lua_newuserdatauv(L, sizeof(*editor), 0);
 
-    *editor = (struct editor){.prompt = ""};
+    *editor = (struct editor){.prompt = "", .input = -1};
     if (luaL_newmetatable(L, TYPE)) {
         luaL_newlib(L, methods);
         lua_setfield(L, -2, "__index");
@@ -478,10 +483,23 @@ static void push_new(lua_State *L)
     lua_setmetatable(L, -2);
 }
 
+/* Ctrl-C throws away what was typed, also between poll and read: a read that
+ * blocked would wait there, deaf to signals. The terminal is opened anew for
+ * that, as others read from standard input, too. */
+static int open_terminal(void)
+{
+    char name[128];
+
+    if (ttyname_r(STDIN_FILENO, name, sizeof(name)) != 0)
+        return -1;
+    return open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
 static bool open_editor(struct editor *editor, const char *terminal)
 {
     HistEvent event;
 
+    editor->input = open_terminal();
     editor->locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
     if (editor->locale == (locale_t)0) /* an old libc's: the user's own */
         editor->locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);

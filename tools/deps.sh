@@ -3,8 +3,8 @@
 # Installs the Debian packages that a goal of the Makefile needs and this
 # machine lacks.
 #
-#   deps.sh demo | test | asan | docs | lint | deb | check-packages |
-#           check-deep | bench
+#   deps.sh demo | test | asan | faults | docs | lint | deb |
+#           check-packages | check-deep | bench | soak
 #
 # Nothing is done, and nothing printed, where nothing is missing.
 set -eu
@@ -41,6 +41,10 @@ test  fish            fish     completes command lines
 test  zsh             zsh      likewise
 test  python3-numpy   -        likewise
 test  python3-pip     -        likewise
+test  nix-bin         nix      the Nix runtime's; no store is made of it
+test  patchelf        patchelf makes the store that stands in for nixpkgs
+test  python3-six     -        a package in it
+test  python3-yaml    -        likewise
 docs  lua-ldoc        ldoc     makes HTML of the doc comments
 lint  clang           clang    the second C compiler
 lint  clang-format    -        checks the layout of C
@@ -53,12 +57,13 @@ deep  clang-tidy      -        checks C slowly
 deb   dpkg-dev        dpkg-shlibdeps which packages hold what ours needs
 pack  debootstrap     debootstrap a machine to try the package on
 pack  luarocks        luarocks tries the rockspec
+deep  chromium        chromium shows the page of a trace
 TABLE
 }
 
 case ${1-} in
-demo) groups='build run' ;;
-test | asan) groups='build run test docs' ;;
+demo | soak) groups='build run' ;;
+test | asan | faults) groups='build run test docs' ;;
 docs) groups='build docs' ;;
 deb) groups='build deb' ;;
 check-packages) groups='build run deb pack' ;;

@@ -72,7 +72,7 @@
 ---@field max_output_bytes? number more output than this ends the run (output_limit) (10 MiB)
 ---@field max_stderr_bytes? number of a longer log the middle is left out (64 KiB)
 ---@field on_log? fun(line: string) a function, called with each line of the log as it comes (none)
----@field setup_timeout_secs? number deadline of what comes before the run (finding an interpreter) (300 s)
+---@field setup_timeout_secs? number deadline of what comes before the run (finding or building an interpreter) (300 s)
 ---@field timeout_secs? number deadline of the run; at it the whole process tree is killed (30 s)
 ---@field work_dir? string a directory of yours, read-write, as the stage's working directory (private, empty)
 
@@ -102,20 +102,20 @@
 ---@field env? table<string, string> variables to add, by name; a plan shows their names only (none)
 ---@field grants? {network: boolean, paths: string[]} what policies may open without an effect: { paths = {...}, network = true } (none)
 ---@field isolation? noether.Isolation "auto", "native", "bwrap", "landlock" or "none" ("auto")
----@field launch? "direct"|"run"
+---@field launch? "direct"|"run" "run": every call is a nix run; only with isolation "none" ("direct")
 ---@field legacy_input? boolean Python: a string input that is JSON is decoded once more, null is {} (false)
 ---@field limits? noether.Limits what the process tree may use (as above)
----@field lock_file? string
+---@field lock_file? string where the nix runtime keeps what it resolved; a file to commit (in the cache)
 ---@field log? fun(level: string, message: string, fields: table) a function (level, message, fields) for what the library has to say (none)
 ---@field log_level? "debug"|"info"|"warn"|"error" least level that log gets: "debug", "info", "warn", "error" ("info")
 ---@field max_output_bytes? number more output than this ends the run (output_limit) (10 MiB)
 ---@field max_stderr_bytes? number of a longer log the middle is left out (64 KiB)
----@field nixpkgs? string
+---@field nixpkgs? string a flake reference, such as "github:NixOS/nixpkgs/<rev>": the nix runtime takes this one (the registry's nixpkgs)
 ---@field policy? table fields of policies to replace, by module; see below (none)
 ---@field policy_path? string directories of policy files, separated by :; later ones win (none)
 ---@field require_isolation? boolean refuse "none", too (false)
----@field runtime? "auto"|"host"|"nix" where interpreters come from: "host" is what there is today ("auto")
----@field setup_timeout_secs? number deadline of what comes before the run (finding an interpreter) (300 s)
+---@field runtime? "auto"|"host"|"nix" where interpreters come from: "host", "nix"; see [Runtimes](#runtimes) ("auto")
+---@field setup_timeout_secs? number deadline of what comes before the run (finding or building an interpreter) (300 s)
 ---@field store? noether.Store where ids and names are looked up (NOETHER_STORE, else in memory)
 ---@field timeout_secs? number deadline of the run; at it the whole process tree is killed (30 s)
 
@@ -180,6 +180,14 @@
 ---@class noether.PlanOptions: noether.CallOptions
 ---@field resolve? boolean false: touch no disk, and leave the runtime unresolved
 
+---What a warm-up is at.
+---@class noether.Progress
+---@field language string
+---@field state "locking"|"building"|"repairing"|"checking"|"ready"|"failed" "locking" finds what nixpkgs stands for now
+---@field detail? string what it is about
+---@field done integer how many languages are over
+---@field total integer
+
 ---Hashes (SHA-256, in hexadecimal) of all that decides an answer.
 ---@class noether.Provenance
 ---@field stage? string the stage's id
@@ -207,7 +215,7 @@
 ---@field seccomp table filter, notification
 ---@field cgroups table version, controllers (version and usable, by name)
 ---@field supervisor table works, reason, errno, hint, memfd_noexec
----@field nix table installed, path, version
+---@field nix table installed, path, version, store, in_use, usable; reason, hint
 ---@field cache table dir, source, usable, reason
 ---@field environment table<string, string> the library's variables that are set
 ---@field interpreters table<string, table> found, path, version, warnings; reason, hint
@@ -269,6 +277,9 @@
 ---@field path? string of the interpreter
 ---@field version? string
 ---@field reference? string what the path was found by
+---@field store_path? string of nix
+---@field packages? string[] what nix brings beside the interpreter
+---@field nix? string nix's version
 
 ---A part of a run's time.
 ---@class noether.Span
@@ -296,7 +307,7 @@
 ---Options of `executor:warmup`.
 ---@class noether.WarmupOptions
 ---@field setup_timeout_secs? number as of a call, for each language
----@field on_progress? fun(event: table) gets `{ language, state, detail, done, total }` when something begins: `state` is "locking" (what nixpkgs stands for now), "building", "repairing", "checking", then "ready" or "failed"; `done` of `total` languages are over
+---@field on_progress? fun(event: noether.Progress) called when something begins
 
 ---@class noether.AnyExecutor
 local AnyExecutor = {}

@@ -31,13 +31,18 @@ local HINTS = {
   ENOSPC = "free some space there, or set NOETHER_CACHE_DIR to a directory on another disk",
   EDQUOT = "free some of your quota, or set NOETHER_CACHE_DIR to a directory on another disk",
 }
+-- With these it is not the cache that fails: nothing could be started either.
+local NO_DESCRIPTOR = {
+  EMFILE = "this program has too many files open; close some, or raise its limit (ulimit -n)",
+  ENFILE = "the whole machine has too many files open",
+}
 local HINT = "set NOETHER_CACHE_DIR to a directory that is yours and can be written to"
 
 local function failure(message, errno)
   return errors.new{
-    kind = "cache_failed",
+    kind = NO_DESCRIPTOR[errno] and "spawn_failed" or "cache_failed",
     message = "the cache cannot be used: " .. message,
-    hint = HINTS[errno] or HINT,
+    hint = NO_DESCRIPTOR[errno] or HINTS[errno] or HINT,
     errno = errno,
   }
 end

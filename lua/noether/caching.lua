@@ -116,8 +116,9 @@ local function subject_of(self, reference, call)
   return { code = stage.code, kind = kind, name = kind .. "\n" .. call_text(opts) }
 end
 
+-- The path may be a link: that of a store, or of a virtual environment.
 local function stamp(path)
-  local stat = path and sys.stat(path)
+  local stat = path and sys.stat(path, true)
   if not stat or stat.type ~= "file" then return nil end
   return ("%s %s %s %s"):format(stat.dev, stat.ino, stat.size, stat.mtime)
 end

@@ -112,14 +112,10 @@ end
 -- @tparam {string,...} args the arguments; the name that the command was called by at 0
 -- @treturn number exit code
 function M.main(args)
-  local standard = console.hold_standard_descriptors()
   local environ = sys.environ()
   local screen = console.new(environ)
   local context, owned = new_context(args, environ, screen)
   local code = dispatch(context, owned, args)
-  for _, file in ipairs(standard) do
-    file:close()
-  end
   return screen.code or code
 end
 

@@ -156,7 +156,11 @@ local function start_core(argv, given, sandbox, env)
   }
 end
 
-local function start_at_home(argv, given, sandbox, dir)
+-- Landlock can hide the host's directories, not make new ones: the run gets one of its own under
+-- /tmp, which the supervisor makes, and removes when it ends.
+local function start_in_directory(argv, given, sandbox)
+  local dir, failed, code = sys.unique_path("/tmp/noether-")
+  if not dir then return nil, failed, code, "sandbox" end
   local env = {}
   for name, value in pairs(given.env or {}) do
     env[name] = value
@@ -164,19 +168,6 @@ local function start_at_home(argv, given, sandbox, dir)
   env.HOME, env.TMPDIR = dir, dir
   sandbox.private_dir = dir
   return start_core(argv, given, sandbox, env)
-end
-
--- Landlock can hide the host's directories, not make new ones: the run gets one of its own under
--- /tmp, which the supervisor removes when it ends, and we if there is none (where memory runs out,
--- the start raises).
-local function start_in_directory(argv, given, sandbox)
-  local dir, failed, code = sys.mkdtemp("/tmp/noether-")
-  if not dir then return nil, failed, code, "sandbox" end
-  local ok, handle, message, errno, fault = pcall(start_at_home, argv, given, sandbox, dir)
-  if ok and handle then return handle end
-  sys.rmdir(dir)
-  if not ok then error(handle, 0) end
-  return nil, message, errno, fault
 end
 
 --- Start a program and return at once. The plain form, for code that has decided everything:
@@ -209,6 +200,7 @@ function M.launch(argv, opts)
   end
   return setmetatable({
     handle = handle, argv = copy, isolation = sandbox and sandbox.backend or "none",
+    private_dir = sandbox and sandbox.backend == "landlock" and sandbox.private_dir or nil,
     on_stdout = given.on_stdout, on_stderr = given.on_stderr,
     producer = not is_source(given.stdin) and given.stdin or nil,
     owner = sys.getpid(),
@@ -237,6 +229,8 @@ end
 -- Keeps the first outcome; `progress` is what the core said.
 local function note(self, progress, message, errno, fault)
   if self.outcome or progress == false then return self.outcome ~= nil end
+  -- Mostly the supervisor has removed it; but one that was killed could not.
+  if self.private_dir then sys.remove_tree(self.private_dir) end
   if progress == nil then
     self.outcome = { err = failure(self.argv, message, errno, fault) }
   else
@@ -571,8 +565,9 @@ function M.spawn(argv, opts)
     progress, message, errno, fault = proc.handle:wait_started()
   end
   if progress then return proc end
+  note(proc, progress, message, errno, fault)
   proc:close()
-  return nil, failure(proc.argv, message, errno, fault)
+  return proc:result()
 end
 
 --- Run a program to its end.
@@ -593,55 +588,6 @@ function M.run(argv, opts)
   proc:close()
   return result, err
 end
-
-local Watch = {}
-local watch_metatable = { __name = "noether.watch", __index = Watch }
-
-local WATCH_SECS = 0.01
-
---- Something to wait for that is no process, as a lock that somebody else holds: looked at every
--- now and then. It takes a process's place in @{wait_any}, and in a task's `await`.
--- @tparam function look gives something true when it is over; must not yield
--- @treturn table with `step`, `wait`, `timeout`, `result`, `cancel`, `close` as of a process
-function M.watch(look)
-  return setmetatable({ look = look }, watch_metatable)
-end
-
-function Watch:step()
-  if not self.outcome then
-    local seen = self.look()
-    if seen then self.outcome = { result = seen } end
-  end
-  return self.outcome ~= nil
-end
-
-function Watch:wait(secs)
-  local deadline = secs and core.clock() + secs or math.huge
-  while not self:step() do
-    local left = deadline - core.clock()
-    if left <= 0 then break end
-    core.poll({}, math.min(left, WATCH_SECS), {})
-  end
-  return self:result()
-end
-
-function Watch:timeout()
-  return self.outcome and 0 or WATCH_SECS
-end
-
-function Watch:result()
-  if self.outcome then return self.outcome.result, self.outcome.err end
-  return nil, pending()
-end
-
-function Watch:cancel()
-  if not self.outcome then
-    self.outcome = { err = errors.new{ kind = "cancelled", message = "the wait was cancelled" } }
-  end
-  return true
-end
-
-Watch.close = Watch.cancel
 
 local Timer = {}
 local timer_metatable = { __name = "noether.timer", __index = Timer }

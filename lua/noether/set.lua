@@ -3,8 +3,8 @@
 --
 -- A handle is a process or a task: anything with `look` (go on without waiting, and say whether it
 -- is over), `pollfd` and `timeout`. A set looks at a handle when there is something to see: its
--- descriptor is readable, its time has come, or its state was changed by somebody else. So a wake-up
--- costs as much as there is to do, however many handles there are.
+-- descriptor is readable, its time has come, or its state was changed by somebody else. So a
+-- wake-up costs as much as there is to do, however many handles there are.
 --
 -- What changes a handle past the set (`wait`, `cancel`, `close`) tells the sets that it is in, by
 -- `M.touch`: or its end would be seen by nobody, once its descriptor is quiet. What closes a
@@ -12,7 +12,7 @@
 -- and then closing would not take it out of the poller.
 --
 -- The set's own descriptor is the poller's. Moments, and handles that are over already, make it
--- readable through the poller's alarm, which is only set once somebody has asked for the descriptor.
+-- readable through the poller's alarm, which is not set before somebody asked for the descriptor.
 local errors = require "noether.error"
 local options = require "noether.options"
 local sys = require "noether.sys"

@@ -213,6 +213,14 @@ M.mkdir = core.mkdir
 -- @function mkdir_private
 M.mkdir_private = core.mkdir_private
 
+--- A path that nobody has made yet, or can guess.
+-- @tparam string prefix its beginning
+-- @treturn ?string
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function unique_path
+M.unique_path = core.unique_path
+
 --- Create a directory of mode 0700 under a new name.
 -- @tparam string prefix beginning of its path
 -- @treturn ?string its path

@@ -170,13 +170,21 @@ function Task:join(part)
   return output, err, info
 end
 
---- For the work: do nothing for a while. A task that is cancelled does not sleep.
+--- For the work: do nothing for a while, in the state that it is in. A task that is cancelled does
+-- not pause.
+-- @tparam number secs
+-- @local
+function Task:pause(secs)
+  if not self.is_cancelled then coroutine.yield(process.timer(secs)) end
+end
+
+--- For the work: as @{Task:pause}, in a state of its own, "wait".
 -- @tparam number secs
 -- @local
 function Task:sleep(secs)
   local state, span = self.current, self.span
   self:enter("wait")
-  if not self.is_cancelled then coroutine.yield(process.timer(secs)) end
+  self:pause(secs)
   self:enter(state, span)
 end
 

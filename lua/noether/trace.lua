@@ -90,7 +90,8 @@ local function attempts_of(info)
   local attempts = json.array{}
   for index, attempt in ipairs(info.attempts) do
     attempts[index] = {
-      kind = text_or_nil(attempt.kind), message = text_or_nil(attempt.message), us = microseconds(attempt.duration_secs),
+      kind = text_or_nil(attempt.kind), message = text_or_nil(attempt.message),
+      us = microseconds(attempt.duration_secs),
       wait_us = microseconds(attempt.wait_secs),
     }
   end

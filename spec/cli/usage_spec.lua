@@ -128,8 +128,8 @@ describe("the standard output of noether", function()
   end)
 
   it("is nothing else, if it was closed, and neither are the others", function()
-    local output = shell("$n sandbox --isolation none -- sh -c 'readlink /proc/$$/fd/0 "
-      .. "/proc/$$/fd/1 >&2; true' <&- >&-")
+    local output = shell("$n sandbox --isolation none -- sh -c '"
+      .. 'found=$(readlink /proc/$$/fd/0 /proc/$$/fd/1); echo "$found" >&2\' <&- >&-')
     assert.equal("/dev/null\n/dev/null\n", output)
   end)
 

@@ -18,6 +18,8 @@ local STAGES = {
   bash = "execute() { echo \"$1\"; }",
 }
 
+local ATTRIBUTES = { python = "python3", javascript = "nodejs", bash = "bash" }
+
 local world
 
 setup(function() world = nix.world(helper.tmpdir()) end)
@@ -123,6 +125,16 @@ describe("a stage under nix", function()
       assert.equal(3, (runs(ex, "bash", "execute() { seq 3 | grep -c .; }", 1, { "Process" })))
     end)
   end
+
+  it("has answers that can be kept", function()
+    local plain <close> = assert(world:executor{ isolation = "none" })
+    local ex = noether.check(noether.cache(plain))
+    for round = 1, 2 do
+      local output, info = runs(ex, "python", IDENTITY, { 1 }, { "Pure" })
+      assert.same({ 1 }, output)
+      assert.equal(round == 2, info.cached)
+    end
+  end)
 
   it("imports what its code imports, without a network", function()
     local ex <close> = assert(world:executor{ isolation = "native" })
@@ -453,8 +465,7 @@ describe("launch = \"run\"", function()
     for language, code in pairs(STAGES) do
       local output, info = runs(ex, language, code, { n = 1 })
       assert.same({ n = 1 }, output)
-      assert.equal("nixpkgs#" .. (language == "python" and "python3" or language == "bash" and "bash"
-        or "nodejs"), info.runtime.reference)
+      assert.equal(("nixpkgs#%s"):format(ATTRIBUTES[language]), info.runtime.reference)
     end
     assert.equal(3, counter.count("run"))
     assert.equal(3, counter.count())
@@ -476,6 +487,8 @@ describe("launch = \"run\"", function()
 end)
 
 describe("runtime = \"auto\"", function()
+  setup(function() world:shell("nix build --no-link nixpkgs#bash") end)
+
   local unusable = { NIX_REMOTE = "daemon", NIX_DAEMON_SOCKET_PATH = "/nonexistent/socket" }
 
   it("takes nix where it is in use", function()
@@ -487,7 +500,7 @@ describe("runtime = \"auto\"", function()
 
   it("takes the host where nix is installed and was never used", function()
     local ex <close> = assert(world:executor({ runtime = "auto" },
-      { NIX_STORE_DIR = "/nonexistent/store" }))
+      { NIX_STORE_DIR = helper.tmpdir() .. "/store" }))
     local _, info = runs(ex, "bash", STAGES.bash, 1)
     assert.equal("host", info.runtime.kind)
     assert.same({}, info.warnings)
@@ -506,6 +519,8 @@ describe("runtime = \"auto\"", function()
       assert.equal(1, #info.warnings)
       assert.truthy(info.warnings[1]:find("daemon is not running", 1, true), info.warnings[1])
     end
+    local _, info = runs(ex, "javascript", STAGES.javascript, 1)
+    assert.equal("host", info.runtime.kind)
     assert.equal(1, counter.count())
   end)
 
@@ -590,8 +605,8 @@ if helper.is_root() then
     local function as_user(script)
       local home = base .. "/home"
       helper.write(base .. "/script.lua", script)
-      helper.shell(("mkdir -p %s; chown %d:%d %s; cp %s %s/noether-lua"):format(home, UID, UID, home,
-        helper.quote(helper.lua), base))
+      helper.shell(("mkdir -p %s; chown %d:%d %s; cp %s %s/noether-lua"):format(home, UID, UID,
+        home, helper.quote(helper.lua), base))
       local temporary = os.getenv "TMPDIR"
       helper.shell(("chmod a+x %s/.. %s %s; chmod a+r %s/script.lua; chmod 1777 %s"):format(
         temporary, temporary, base, base, temporary))

@@ -348,7 +348,8 @@ describe("nix.resolve", function()
   local failures = {
     { "flake-metadata", "echo \"error: cannot find flake 'flake:nixpkgs' in the flake registries\""
       .. " >&2; exit 1", "runtime_unavailable", "could not use the flake" },
-    { "flake-metadata", "echo '{}'", "runtime_unavailable", "did not say what 'nixpkgs' stands for" },
+    { "flake-metadata", "echo '{}'", "runtime_unavailable",
+      "did not say what 'nixpkgs' stands for" },
     { "flake-metadata", "echo '{\"url\":\"--help\"}'", "runtime_unavailable", "did not say what" },
     { "build", "echo \"error: builder for '/x' failed with exit code 3;\" >&2; exit 1",
       "packages_failed", "could not build" },

@@ -445,23 +445,38 @@ static int sys_mkdir_private(lua_State *L)
     return pushdone(L, noe_file_make_private(path, &err), &err);
 }
 
+/* The prefix and ten letters that nobody can guess. 0, or -1 with errno.
+ * [-0, +1 | +0] */
+static int pushunique(lua_State *L, const char *prefix)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz012345";
+    unsigned char random[10];
+    char suffix[sizeof(random) + 1] = "";
+
+    if (getrandom(random, sizeof(random), 0) != sizeof(random))
+        return -1;
+    for (size_t i = 0; i < sizeof(random); i++)
+        suffix[i] = letters[random[i] % (sizeof(letters) - 1)];
+    lua_pushfstring(L, "%s%s", prefix, suffix);
+    return 0;
+}
+
+static int sys_unique_path(lua_State *L)
+{
+    const char *prefix = checkpath(L, 1);
+
+    return pushunique(L, prefix) == 0 ? 1 : pushfailure(L, "getrandom", prefix);
+}
+
 /* Not by mkdtemp(3): the string is made before the directory is, since nobody
  * would know of a directory whose name did not fit into memory. */
 static int sys_mkdtemp(lua_State *L)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz012345";
     const char *prefix = checkpath(L, 1);
-    unsigned char random[10];
-    char suffix[sizeof(random) + 1] = "";
 
     do {
         lua_settop(L, 1);
-        if (getrandom(random, sizeof(random), 0) != sizeof(random))
-            return pushfailure(L, "getrandom", prefix);
-        for (size_t i = 0; i < sizeof(random); i++)
-            suffix[i] = letters[random[i] % (sizeof(letters) - 1)];
-        lua_pushfstring(L, "%s%s", prefix, suffix);
-        if (mkdir(lua_tostring(L, -1), 0700) == 0)
+        if (pushunique(L, prefix) == 0 && mkdir(lua_tostring(L, -1), 0700) == 0)
             return 1;
     } while (errno == EEXIST);
     return pushfailure(L, "mkdtemp", prefix);
@@ -583,6 +598,7 @@ static const luaL_Reg functions[] = {
     {"sha256", sys_sha256},
     {"stat", sys_stat},
     {"time", sys_time},
+    {"unique_path", sys_unique_path},
     {"unlink", sys_unlink},
     {"write_file", sys_write_file},
     {NULL, NULL},

@@ -575,10 +575,8 @@ static enum noe_reason jail_reason(uint32_t cause)
         return NOE_REASON_MEMORY_LIMIT;
     case NOE_JAIL_CAUSE_CPU:
         return NOE_REASON_CPU_LIMIT;
-    case NOE_JAIL_CAUSE_CANCELLED: /* not by us: it could not go on */
+    default: /* cancelled, and not by us: it could not go on */
         return NOE_REASON_STATUS_LOST;
-    default:
-        return NOE_REASON_NONE;
     }
 }
 

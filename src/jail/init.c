@@ -86,12 +86,13 @@ static void hear_children(struct init *self)
     pid_t pid;
 
     (void)!read(self->children, drain, sizeof(drain));
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid != self->program)
-            continue;
-        self->ended = true;
-        self->last.status = status;
-    }
+    do {
+        pid = waitpid(-1, &status, WNOHANG);
+        if (pid > 0 && pid == self->program) {
+            self->ended = true;
+            self->last.status = status;
+        }
+    } while (pid > 0 || (pid < 0 && errno == EINTR));
     if (pid < 0 && errno == ECHILD)
         self->ended = true;
 }

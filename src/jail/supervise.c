@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@ struct supervisor {
     pid_t program;
     bool told_start; /* init has nothing more to say before its end */
     bool over;
+    bool made_own; /* the private directory */
     int64_t next_sample_us;
     int64_t sample_us;  /* from one sample to the next */
     int64_t tree_bytes; /* in the last one */
@@ -124,6 +126,13 @@ static pid_t start_here(struct supervisor *s, struct noe_jail_event *event)
 
     if (jail->start.walls != NOE_JAIL_LANDLOCK)
         return program_start(&program, event);
+    /* Made by who removes it: a host can be killed at any moment. */
+    if (jail->own != NULL && mkdir(jail->own, 0700) != 0) {
+        jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "make private directory",
+                     jail->own);
+        return -1;
+    }
+    s->made_own = true;
     event->landlock = (uint32_t)landlock_version(jail);
     program.in = jail;
     return program_start_reporting(&program, &s->listener, event);
@@ -405,7 +414,7 @@ static void end_tree(struct supervisor *s)
         s->end.has_status =
             waitpid(s->program, &s->end.status, 0) == s->program;
     s->end.survivors = tree_end(s->children);
-    if (s->jail->own != NULL)
+    if (s->made_own && s->jail->own != NULL)
         (void)noe_tree_remove_at(AT_FDCWD, s->jail->own);
 }
 

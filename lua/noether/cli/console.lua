@@ -109,23 +109,6 @@ function Console:fail(err)
   return exits.of(err)
 end
 
--- A program that is started with one of the three closed would get it for the first file that it
--- opens, and its answer would go there. Opened for reading, it takes no answer, as if closed.
-local function fill_standard_descriptors()
-  local kept = {}
-  for _ = 0, 2 do
-    local missing = not (sys.stat("/proc/self/fd/0") and sys.stat("/proc/self/fd/1")
-      and sys.stat("/proc/self/fd/2"))
-    if not missing then break end
-    kept[#kept + 1] = io.open("/dev/null", "r")
-  end
-  return kept
-end
-
---- Make sure that all three standard descriptors are open. Keep what it gives.
--- @treturn table
-M.hold_standard_descriptors = fill_standard_descriptors
-
 --- All of a file, or of standard input for "-".
 -- @tparam string name
 -- @treturn ?string

@@ -5,6 +5,7 @@ local flags = require "noether.cli.flags"
 local json = require "noether.json"
 local render = require "noether.cli.render"
 local stages = require "noether.cli.stages"
+local sys = require "noether.sys"
 local tables = require "noether.tables"
 local trace = require "noether.trace"
 local values = require "noether.cli.values"
@@ -79,6 +80,37 @@ local function write_page(context, page, answer, err, info)
   if not ok then context.console:say("warning", failure.message) end
 end
 
+local LOOK_SECS, PATIENCE_SECS = 0.2, 1
+
+-- A runtime that is built may take minutes: whoever waits at a terminal is told.
+local function wait(context, task)
+  local started = sys.clock()
+  while true do
+    local answer, err, info = task:wait(LOOK_SECS)
+    if not err or err.kind ~= "pending" then
+      context.console:clear()
+      return answer, err, info
+    end
+    local secs = sys.clock() - started
+    if task:state() ~= "setup" then
+      context.console:clear()
+    elseif secs > PATIENCE_SECS then
+      context.console:progress(("setting up the runtime: %.0f s"):format(secs))
+    end
+  end
+end
+
+-- As execute_json, but seen while it goes on.
+local function execute_json(context, executor, id, text)
+  local reference, err = executor:reference("run", id)
+  if not reference then return nil, err end
+  local call = executor:check_call("run", call_options(context))
+  local task
+  task, err = executor:begin(reference, text, call, "json")
+  if not task then return nil, err end
+  return wait(context, task)
+end
+
 local function execute(context)
   local text, err = stages.input(context)
   if not text then return nil, err end
@@ -87,7 +119,7 @@ local function execute(context)
   local page, answer, info
   page, err = open_page(context.given)
   if not page then return nil, err end
-  answer, err, info = executor:execute_json(reference, text, call_options(context))
+  answer, err, info = execute_json(context, executor, reference, text)
   -- Whatever becomes of the answer, nothing is left behind.
   executor:close()
   write_page(context, page, answer, err, info)

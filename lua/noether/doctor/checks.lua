@@ -214,8 +214,8 @@ function CHECKS.nix(report)
   end
   local found = ("%s, version %s"):format(report.nix.path, report.nix.version or "unknown")
   if not report.nix.in_use then
-    return finding("ok", found, ("it has no store (%s) yet: runtime \"auto\" takes this machine's own "
-      .. "interpreters, and \"nix\" makes one"):format(report.nix.store))
+    return finding("ok", found, ("it has no store (%s) yet: runtime \"auto\" takes this machine's "
+      .. "own interpreters, and \"nix\" makes one"):format(report.nix.store))
   elseif not report.nix.usable then
     return finding("warn", ("%s; it cannot be used: %s"):format(found, report.nix.reason),
       "runtime \"auto\" takes this machine's own interpreters, with a warning", report.nix.hint)

@@ -11,9 +11,6 @@ local sys = require "noether.sys"
 
 local M = {}
 
--- Kinds of runtime; each resolves a language to an interpreter.
-local RUNTIMES = { host = host, nix = nix }
-
 -- A nix that failed is not asked again at each call: without a network it takes its time to fail.
 local RETRY_SECS = 60
 
@@ -28,8 +25,8 @@ end
 local function check_launch(settings)
   if settings.launch ~= "run" then return true end
   if settings.isolation ~= "none" then
-    return fail("launch = \"run\" works only with isolation = \"none\": nix needs the host's network "
-      .. "and store", "leave launch out: what nix built is then run directly, and isolated")
+    return fail("launch = \"run\" works only with isolation = \"none\": nix needs the host's "
+      .. "network and store", "leave launch out: what nix built is then run directly, and isolated")
   elseif settings.runtime == "host" then
     return fail("launch = \"run\" is a way of the nix runtime, not of the host's",
       "leave launch out, or take runtime = \"nix\"")
@@ -45,9 +42,9 @@ end
 function M.check(settings, environ)
   local ok, err = check_launch(settings)
   if not ok then return nil, err end
-  local needs_nix = settings.runtime == "nix" or settings.launch == "run"
+  local wants_nix = settings.runtime == "nix" or settings.launch == "run"
     or settings.runtime == "auto" and is_pinned(settings)
-  if needs_nix and not nix.find(environ) then return nil, nix.not_installed(environ) end
+  if wants_nix and not nix.find(environ) then return nil, nix.not_installed(environ) end
   return true
 end
 
@@ -64,23 +61,41 @@ end
 local function instead(language, context, err)
   local runtime, host_err = host.resolve(language, context)
   if not runtime then return nil, host_err end
-  table.insert(runtime.warnings, 1, ("nix is installed and could not be used, so %s is the host's: %s")
-    :format(language.name, err.message))
+  table.insert(runtime.warnings, 1,
+    ("nix could not be used, so %s is the host's: %s"):format(language.name, err.message))
   return runtime
 end
 
-local function resolve_automatically(job, language, context)
-  if not nix.is_in_use(context.environ) then return host.resolve(language, context) end
+-- What of an executor a failure counts for: where nixpkgs itself could not be had, all.
+local ALL = ""
+
+local function recent_failure(failures, ...)
+  for _, key in ipairs{ ... } do
+    local known = failures[key]
+    if known and sys.clock() - known.at < RETRY_SECS then return known.err end
+  end
+  return nil
+end
+
+local function try_nix(job, language, context)
   local failures = job.executor.nix_failures
   local key = language.name .. " " .. table.concat(context.packages, " ")
-  local known = failures[key]
-  if known and sys.clock() - known.at < RETRY_SECS then
-    return instead(language, context, known.err)
-  end
+  local known = recent_failure(failures, ALL, key)
+  if known then return instead(language, context, known) end
+  local unlocked = false
+  function context.on_unlocked() unlocked = true end
   local runtime, err = nix.resolve(language, context)
   if runtime or err.kind ~= "runtime_unavailable" or context.is_late() then return runtime, err end
-  failures[key] = { err = err, at = sys.clock() }
+  failures[unlocked and ALL or key] = { err = err, at = sys.clock() }
   return instead(language, context, err)
+end
+
+-- Whether nix must give the runtime; false if it may; nil if it is not asked.
+local function needs_nix(settings, environ)
+  if settings.runtime ~= "auto" then return settings.runtime == "nix" or nil end
+  if is_pinned(settings) or settings.launch == "run" then return true end
+  if nix.is_in_use(environ) then return false end
+  return nil
 end
 
 --- Resolve a language, with the packages that the job's stage imports if its runtime is nix's.
@@ -90,17 +105,13 @@ end
 -- @treturn ?table the runtime; or nil and an error
 -- @treturn ?table
 function M.resolve(job, language, context)
-  local wanted, err = job.call.runtime, nil
-  if wanted ~= "host" then
-    context.packages, err = packages_of(job, language)
-    if not context.packages then return nil, err end
-  end
-  if wanted == "auto" and not is_pinned(job.call) and job.call.launch ~= "run" then
-    return resolve_automatically(job, language, context)
-  elseif wanted == "auto" then
-    wanted = "nix"
-  end
-  return RUNTIMES[wanted].resolve(language, context)
+  local needed = needs_nix(job.call, context.environ)
+  if needed == nil then return host.resolve(language, context) end
+  local err
+  context.packages, err = packages_of(job, language)
+  if not context.packages then return nil, err end
+  if needed then return nix.resolve(language, context) end
+  return try_nix(job, language, context)
 end
 
 return M

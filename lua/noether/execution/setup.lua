@@ -6,12 +6,14 @@ local effects = require "noether.effects"
 local environment = require "noether.environment"
 local errors = require "noether.error"
 local guard = require "noether.policies.guard"
-local process = require "noether.process"
 local runtimes = require "noether.execution.runtime"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
 
 local M = {}
+
+-- How often a lock that somebody else holds is tried again.
+local LOCK_SECS = 0.01
 
 local function fail(kind, message, hint)
   return nil, errors.new{ kind = kind, message = message, hint = hint }
@@ -45,14 +47,11 @@ end
 
 -- Waits for the exclusive lock of a file, which is given back when the task is over, if not before.
 local function wait_for_lock(path, task, is_late)
-  local handle, message, errno
-  local function try()
+  local handle, message, errno = sys.lock(path, { wait = false })
+  while errno == "EAGAIN" and not is_late() do
+    if task.is_cancelled then return fail("cancelled", "the task was cancelled") end
+    task:pause(LOCK_SECS)
     handle, message, errno = sys.lock(path, { wait = false })
-    return handle ~= nil or errno ~= "EAGAIN" or is_late()
-  end
-  if not try() then
-    local _, err = task:await(process.watch(try))
-    if err then return nil, err end
   end
   if handle then return task:hold(handle) end
   return fail("cache_failed", "the cache cannot be used: " .. message)

@@ -49,9 +49,16 @@ local is_string_map = expect("a table of strings by name", function(v)
   return is_map(v, is_text)
 end)
 
-local is_runtime = expect("a table with `programs` (names) and `probe` (arguments)", function(v)
+local function is_attribute(value)
+  return is_text(value) and value:find("^[%w_][%w_.'-]*$") ~= nil
+end
+
+local is_runtime = expect("a table with `programs` (names) and `probe` (arguments), and if wanted "
+  .. "`attribute`, `tools` (attributes of nixpkgs) and `packages` (boolean)", function(v)
   return type(v) == "table" and is_list(v.programs, is_text) and #v.programs > 0
-    and is_list(v.probe, is_text)
+    and is_list(v.probe, is_text) and (v.attribute == nil or is_attribute(v.attribute))
+    and is_list(v.tools or {}, is_attribute)
+    and (v.packages == nil or type(v.packages) == "boolean")
 end)
 
 --- The fields of each kind of module: { check, required of a new module }.

@@ -51,9 +51,15 @@ local function filled(text)
   return table.concat(parts, "\n\n")
 end
 
+-- A parameter or a field: its type says "?" of itself where it may be left out.
 local function param_text(param)
-  local head = ("  %s (%s%s)"):format(param.name, param.type or "any",
-    param.optional and ", optional" or "")
+  local about = { (param.type or "any"):match("^%??(.*)$") }
+  if param.default then
+    about[2] = "default " .. param.default
+  elseif param.optional then
+    about[2] = "optional"
+  end
+  local head = ("  %s (%s)"):format(param.name, table.concat(about, ", "))
   return (param.text or "") == "" and head or head .. "\n" .. wrapped(param.text, "      ")
 end
 
@@ -82,6 +88,7 @@ local function entry_text(name, entry)
   end
   if text ~= "" then parts[#parts + 1] = filled(text) end
   add_list(parts, "Parameters:", entry.params, param_text)
+  add_list(parts, "Fields:", entry.fields, param_text)
   add_list(parts, "Returns:", entry.returns, return_text)
   if entry.raises then parts[#parts + 1] = "Raises:\n" .. wrapped(entry.raises, "  ") end
   if entry.example then parts[#parts + 1] = "Example:\n" .. indented(entry.example) end
@@ -92,10 +99,27 @@ local function listing(names, reference)
   local lines = {}
   for i, name in ipairs(names) do
     local entry = reference[name]
-    local summary = type(entry) == "table" and entry.summary or ""
-    lines[i] = ("  %-26s %s"):format(name, summary):match("^(.-)%s*$")
+    local line = ("  %-22s %s"):format(name, type(entry) == "table" and entry.summary or "")
+    if #line > WIDTH then line = line:sub(1, WIDTH - 3):gsub("[\128-\191]*$", "") .. "..." end
+    lines[i] = line:match("^(.-)%s*$")
   end
   return table.concat(lines, "\n")
+end
+
+-- What is in `noether`, the methods of each class in a line, and the rest: shapes of tables.
+local function grouped(reference)
+  local functions, classes, others = {}, {}, {}
+  for _, name in ipairs(tables.sorted_names(reference)) do
+    local class, method = name:match("^(.*):(.*)$")
+    if class then
+      classes[class] = (classes[class] and classes[class] .. ", " or class .. ":  ") .. method
+    elseif name:find("^noether%.") then
+      functions[#functions + 1] = name
+    else
+      others[#others + 1] = name
+    end
+  end
+  return functions, classes, others
 end
 
 -- The functions of the module, where the reference does not say more.
@@ -109,11 +133,18 @@ end
 
 local function overview(noether)
   local reference = M.reference()
-  local known = next(reference) and reference or functions_of(noether)
-  return table.concat({
-    ("noether %s: %s"):format(noether.version, ABOUT), GENERAL,
-    listing(tables.sorted_names(known), reference),
-  }, "\n\n")
+  local functions, classes, others = grouped(next(reference) and reference
+    or functions_of(noether))
+  local parts = {
+    ("noether %s: %s"):format(noether.version, ABOUT), GENERAL, listing(functions, reference),
+  }
+  local lines = {}
+  for i, class in ipairs(tables.sorted_names(classes)) do
+    lines[i] = wrapped(classes[class], "  ")
+  end
+  if #lines > 0 then parts[#parts + 1] = table.concat(lines, "\n") end
+  if #others > 0 then parts[#parts + 1] = wrapped(table.concat(others, ", "), "  ") end
+  return table.concat(parts, "\n\n")
 end
 
 -- "execute" -> everything whose last part that is.
@@ -161,9 +192,13 @@ local function add_functions(index, owner, separator, members)
   end
 end
 
+-- Classes that the reference calls otherwise.
+local SPOKEN = { error = "err" }
+
 local function class_name(metatable)
   local name = type(metatable) == "table" and rawget(metatable, "__name")
-  return type(name) == "string" and name:match("^noether%.([%a_]+)") or nil
+  local class = type(name) == "string" and name:match("^noether%.([%a_]+)") or nil
+  return SPOKEN[class] or class
 end
 
 -- The methods of classes whose metatables the functions of a module use, or functions that these
@@ -219,17 +254,26 @@ local function of_function(fn)
   return (name and name .. ": " or "") .. signature(fn)
 end
 
+-- "noether.store" for its value.
+local function name_of_field(value, noether, reference)
+  for name, field in pairs(noether) do
+    if field == value and reference["noether." .. name] then return "noether." .. name end
+  end
+end
+
 -- What a value of one of the library's classes, or a module, can do.
 local function of_object(value, noether)
   local class = class_name(debug.getmetatable(value))
   local reference, found = M.reference(), {}
+  local own = name_of_field(value, noether, reference)
+  if own then return entry_text(own, reference[own]) end
   for full in pairs(reference) do
     local owner = full:match("^(.*)[.:]")
-    if owner == class or value == noether and owner == "noether" then found[#found + 1] = full end
+    if owner and owner == class then found[#found + 1] = full end
   end
   table.sort(found)
-  if #found == 0 then return "a " .. (class or type(value)) end
-  return ("a %s:\n%s"):format(class or type(value), listing(found, reference))
+  if #found == 0 then return class or type(value) end
+  return ("%s:\n%s"):format(class, listing(found, reference))
 end
 
 --- The text of `help(...)`.

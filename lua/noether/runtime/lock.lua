@@ -78,13 +78,13 @@ end
 local function entry_checks(store_dir)
   local function is_path(value) return M.is_store_path(value, store_dir) end
   local function is_paths(value) return is_list(value, is_path) end
+  local function is_program(value) return is_text(value) and not value:find("/..", 1, true) end
   return {
     reference = M.is_reference, attribute = is_text, version = is_text, nix = is_text,
     path = is_path, paths = is_paths, closure = is_paths,
     packages = function(value) return is_list(value, is_text) end,
-    program = function(value) return is_text(value) and not value:find("/..", 1, true) end,
-    variables = are_variables,
-    shell = function(value) return value == nil or is_text(value) and not value:find("/..", 1, true) end,
+    program = is_program, variables = are_variables,
+    shell = function(value) return value == nil or is_program(value) end,
   }
 end
 

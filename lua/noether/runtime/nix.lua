@@ -73,8 +73,8 @@ end
 -- @tparam table environ
 -- @treturn table error
 function M.not_installed(environ)
-  return failure(("nix is not installed: no program 'nix' in PATH (%s), nor in its profiles"):format(
-    errors.clean(environ.PATH or "", 300)),
+  return failure(("nix is not installed: there is no program 'nix' in PATH (%s) or in its profiles")
+    :format(errors.clean(environ.PATH or "", 300)),
     "install nix, or take runtime = \"host\", which runs the interpreters of this machine")
 end
 
@@ -244,7 +244,10 @@ function Session:locked_reference()
     self:progress("locking", self.reference)
     local result
     result, err = self:run(nix_command.metadata(self.nix, self.reference))
-    if not result then return nil, err end
+    if not result then
+      if self.ctx.on_unlocked then self.ctx.on_unlocked() end
+      return nil, err
+    end
     local locked = nix_command.locked(result.stdout)
     if not locks.is_reference(locked) then
       return nil, failure(("nix did not say what '%s' stands for"):format(self.reference),
@@ -554,7 +557,8 @@ end
 -- `lock(path)`: waits for a file's lock; `hold(handle)`: has it closed if this is given up in the
 -- middle; `packages` (attributes); `nixpkgs` (a flake reference),
 -- `lock_file` and `nix_launch` ("direct" or "run") as of an executor, or nil; `progress(state,
--- detail)` or nil: is told what begins
+-- detail)` or nil: is told what begins; `on_unlocked()` or nil: is called where the reference itself
+-- cannot be had
 -- @treturn ?table as of the host runtime, and `store_path`, `packages`, `nix` (its version),
 -- `variables` and `search_path` (for the stage's environment); with "run" a `prefix` that stands in
 -- the interpreter's place
