@@ -42,7 +42,8 @@ function M.read(path)
     if language then
       block = {
         document = path, language = language, lines = {}, line = number,
-        tested = last == "<!-- tested -->", not_run = last == "<!-- not run -->", run = last:match("^<!%-%- run: (%S+) %-%->$"),
+        tested = last == "<!-- tested -->", not_run = last == "<!-- not run -->",
+        run = last:match("^<!%-%- run: (%S+) %-%->$"),
         file = last:match("^<!%-%- file: (%S+) %-%->$"),
       }
     elseif block and line == "```" then
