@@ -119,13 +119,13 @@ JAIL_LINK    = -static -no-pie -s -Wl,--gc-sections -Wl,--build-id=none \
 
 # These goals install what they need, before anything is compiled.
 GOAL  := $(firstword $(filter demo test asan faults check-deep \
-           check-packages bench soak docs deb,$(MAKECMDGOALS)))
+           check-packages bench docs deb soak,$(MAKECMDGOALS)))
 SETUP := $(if $(GOAL),deps)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help deps demo test tests spec types docs check-layers lint asan \
-        check-deep check-packages faults soak man bench install install-lua \
+        faults check-deep check-packages soak man bench install install-lua \
         uninstall dist deb clean FORCE
 
 all: $(OUTPUTS) ## build everything (the default)
@@ -314,7 +314,7 @@ asan: $(SETUP) ## the C tests and the specs under ASan and UBSan
 	+@$(WITH_ASAN) all tests
 	@SPEC_SANITIZED=1 tools/test.sh $(BUILD)/asan --once
 
-check-deep: asan all tests faults check-packages $(FUZZERS) ## what takes long: all there is to try
+check-deep: asan all tests faults check-packages $(FUZZERS) ## what takes long
 	@tools/lint.sh deep
 	@for name in $(notdir $(FUZZERS:_fuzz=)); do \
 	  found=$(BUILD)/spec/fuzz/$$name.found; mkdir -p $$found; \

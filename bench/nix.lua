@@ -42,8 +42,8 @@ end
 
 -- Nix needs much of the machine, and its store and database to write to.
 local function in_bwrap(state, argv)
-  local wrapped = { "bwrap", "--ro-bind", "/", "/", "--bind", "/tmp", "/tmp", "--bind", state, state,
-    "--dev", "/dev", "--proc", "/proc", "--unshare-pid" }
+  local wrapped = { "bwrap", "--ro-bind", "/", "/", "--bind", "/tmp", "/tmp", "--bind", state,
+    state, "--dev", "/dev", "--proc", "/proc", "--unshare-pid" }
   return table.move(argv, 1, #argv, #wrapped + 1, wrapped)
 end
 

@@ -318,13 +318,14 @@ describe("stdout and stderr", function()
     assert.equal("pending", err.kind)
     local result = assert(loop(proc, function() support.read(ends[1], 65536) end))
     assert.is_true(result.ok)
-    local late = run(sh("head -c 100000 /dev/zero"), {
-      stdout = { fd = ends[2] }, timeout_secs = 0.2,
+    local full <close> = pair(support.pipe)
+    local late = run(sh("head -c 70000 /dev/zero"), {
+      stdout = { fd = full[2] }, timeout_secs = 1,
     })
     assert.same({ "stream_failed", "stdout", "ETIMEDOUT", false },
       { late.reason, late.failed_stream, late.errno, late.ok })
     proc:close()
-    local left <close> = spawn(sh("head -c 100000 /dev/zero"), { stdout = { fd = ends[2] } })
+    local left <close> = spawn(sh("head -c 70000 /dev/zero"), { stdout = { fd = full[2] } })
     left:wait(0.1)
     left:cancel()
     assert.is_true(assert(left:wait()).stdout_truncated)

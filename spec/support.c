@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
@@ -308,6 +309,16 @@ static int support_files_limit(lua_State *L)
     return 1;
 }
 
+/* pause(): a moment, for who polls what has no descriptor */
+static int support_pause(lua_State *L)
+{
+    const struct timespec moment = {0, 2000000};
+
+    (void)L;
+    nanosleep(&moment, NULL);
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
     {"setenv", support_setenv},
     {"has_children", support_has_children},
@@ -321,6 +332,7 @@ static const luaL_Reg functions[] = {
     {"write", support_write},
     {"flags", support_flags},
     {"open", support_open},
+    {"pause", support_pause},
     {"forked", support_forked},
     {"copy", support_copy},
     {"end_copy", support_end_copy},

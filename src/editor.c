@@ -259,7 +259,7 @@ static void show_below(const char *text)
     fflush(stdout);
 }
 
-static unsigned char complete(EditLine *el, int key)
+static unsigned char complete(EditLine *el, wint_t key)
 {
     struct editor *editor = editor_of(el);
     lua_State *L = editor->L;
@@ -322,7 +322,7 @@ static bool cut_end(struct pasted *pasted)
 
 /* Pasted text is taken as it is, tabs and line ends too, and runs only when
  * the user says so. */
-static unsigned char paste(EditLine *el, int key)
+static unsigned char paste(EditLine *el, wint_t key)
 {
     struct pasted pasted = {0};
     wchar_t character;
@@ -361,8 +361,9 @@ static void bind_keys(EditLine *el)
         {"\\e[1;5C", "em-next-word"},
     };
 
-    el_set(el, EL_ADDFN, "noether-complete", "complete a name", complete);
-    el_set(el, EL_ADDFN, "noether-paste", "insert pasted text", paste);
+    /* Of names that are not wide libedit makes copies that it never frees. */
+    el_wset(el, EL_ADDFN, L"noether-complete", L"complete a name", complete);
+    el_wset(el, EL_ADDFN, L"noether-paste", L"insert pasted text", paste);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
 }

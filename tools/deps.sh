@@ -3,8 +3,8 @@
 # Installs the Debian packages that a goal of the Makefile needs and this
 # machine lacks.
 #
-#   deps.sh demo | test | asan | faults | docs | lint | deb |
-#           check-packages | check-deep | bench | soak
+#   deps.sh demo | test | asan | docs | lint | deb | check-packages | faults |
+#           check-deep | bench | soak
 #
 # Nothing is done, and nothing printed, where nothing is missing.
 set -eu
@@ -54,21 +54,23 @@ lint  lua5.1          luac5.1  checks that Lua 5.1 can read the library
 lint  mandoc          mandoc   checks the manual
 deep  libclang-rt-dev -        what a fuzzer is linked with
 deep  clang-tidy      -        checks C slowly
+deep  chromium        chromium shows the page of a trace
 deb   dpkg-dev        dpkg-shlibdeps which packages hold what ours needs
 pack  debootstrap     debootstrap a machine to try the package on
 pack  luarocks        luarocks tries the rockspec
-deep  chromium        chromium shows the page of a trace
+fault strace          strace   makes calls of the supervisor fail
 TABLE
 }
 
 case ${1-} in
 demo | soak) groups='build run' ;;
-test | asan | faults) groups='build run test docs' ;;
+test | asan) groups='build run test docs' ;;
 docs) groups='build docs' ;;
 deb) groups='build deb' ;;
 check-packages) groups='build run deb pack' ;;
 lint) groups='build lint' ;;
-check-deep) groups='build run test docs lint deep deb pack' ;;
+check-deep) groups='build run test docs lint deep deb pack fault' ;;
+faults) groups='build run test fault' ;;
 bench) groups='build run test bench' ;;
 *)
   sed -n 's/^#   //p' "$0" | head -n 2 >&2

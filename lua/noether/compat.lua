@@ -62,6 +62,18 @@ M.searchpath = G.package.searchpath or searchpath
 
 local tables_have_gc = not G.setfenv
 
+local NO_MEMORY = "not enough memory"
+
+--- As `pcall`; but that memory ran out is raised on, for it says nothing of what was called.
+-- @tparam function fn
+-- @param ... its arguments
+-- @return as of `pcall`
+function M.try(fn, ...)
+  local results = M.pack(pcall(fn, ...))
+  if not results[1] and results[2] == NO_MEMORY then error(NO_MEMORY, 0) end
+  return M.unpack(results, 1, results.n)
+end
+
 --- `setmetatable`, whose `__gc` and `__close` work for tables in every version that can have them.
 -- @tparam table object
 -- @tparam table metatable with `__gc`

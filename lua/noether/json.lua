@@ -14,6 +14,7 @@
 -- @module noether.json
 
 local cjson = require "cjson"
+local compat = require "noether.compat"
 local core = require "noether.core"
 
 local M = {}
@@ -87,9 +88,9 @@ local function canonical(value, name)
   return core.json_canonical(value, ARRAY)
 end
 
--- The result of fn; an error that it raises (lua-cjson's own, or no memory) is returned.
+-- The result of fn; an error that it raises (lua-cjson's own) is returned.
 local function guard(fn, ...)
-  local ok, result, reason = pcall(fn, ...)
+  local ok, result, reason = compat.try(fn, ...)
   if not ok then return nil, tostring(result) end
   return result, reason
 end

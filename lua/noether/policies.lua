@@ -303,7 +303,7 @@ end
 -- returned another shape than it must
 function Policies:call(module, hook, ...)
   local fn = self.modules[module][hook]
-  local results = compat.pack(pcall(fn, ...))
+  local results = compat.pack(compat.try(fn, ...))
   if not results[1] then
     return files.failed(("%s: hook '%s' raised: %s"):format(
       self:hook_place(module, hook, fn), hook, tostring(results[2])))

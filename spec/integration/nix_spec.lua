@@ -546,18 +546,22 @@ describe("doctor", function()
         variables[name] = value
       end
     end
-    local report = helper.with_env(variables, function() return noether.doctor() end)
+    local report = helper.with_env(variables, function()
+      return noether.doctor{ timeout_secs = 20 }
+    end)
     for _, check in ipairs(report.checks) do
       if check.name == "nix" then return report.nix, check end
     end
   end
 
-  it("says that nix is there and works", function()
-    local fact, check = found()
-    assert.same({ true, true, true, "2.8.0" },
-      { fact.installed, fact.in_use, fact.usable, fact.version })
-    assert.equal("ok", check.status)
-    assert.truthy(check.meaning:find("takes its interpreters", 1, true))
+  it("says that nix is there and works, with a home or without", function()
+    for _, env in ipairs{ {}, { HOME = false } } do
+      local fact, check = found(env)
+      assert.same({ true, true, true, "2.8.0" },
+        { fact.installed, fact.in_use, fact.usable, fact.version })
+      assert.equal("ok", check.status)
+      assert.truthy(check.meaning:find("takes its interpreters", 1, true))
+    end
   end)
 
   it("says that it is there and was never used, and makes no store", function()

@@ -117,7 +117,8 @@ static void watch(struct init *self)
 
 int init(struct jail *jail)
 {
-    struct init self = {.children = watch_children(),
+    struct init self = {.program = -1,
+                        .children = watch_children(),
                         .listener = -1,
                         .last = {.type = NOE_JAIL_STATUS}};
     struct noe_jail_event event = {.type = NOE_JAIL_STARTED,
@@ -131,7 +132,10 @@ int init(struct jail *jail)
         jail_send(NOE_JAIL_CONTROL_FD,
                   &(struct noe_jail_event){.type = NOE_JAIL_STARTING});
     }
-    self.program = start(&self, jail, &event);
+    if (self.children >= 0)
+        self.program = start(&self, jail, &event);
+    else
+        jail_failure(&event, NOE_JAIL_FAULT_SANDBOX, "signalfd", NULL);
     jail_step_done(jail, NOE_JAIL_STEP_COUNT - 1);
     memcpy(event.step_us, jail->step_us, sizeof(event.step_us));
     event.landlock = (uint32_t)landlock_version(jail);

@@ -76,11 +76,11 @@ struct noe_jail_start {
     uint32_t strings_len;
     /* The filter follows, and after it strings_len bytes of strings, each ended
      * by NUL: the working directory, if has_cwd; a directory of this run's own
-     * that is made, and removed at its end, if has_private; if cgroup_version is not 0,
-     * where to make a group for memory, where for processes, and the group to
-     * go back to, each perhaps empty; the wrapping command; for each bind "r"
-     * or "w" and the source, then the target, parents before what is below
-     * them; for each link what it says, then where it is. */
+     * that is made, and removed at its end, if has_private; if cgroup_version
+     * is not 0, where to make a group for memory, where for processes, and the
+     * group to go back to, each perhaps empty; the wrapping command; for each
+     * bind "r" or "w" and the source, then the target, parents before what is
+     * below them; for each link what it says, then where it is. */
 };
 
 enum noe_jail_command_type { NOE_JAIL_CANCEL = 1, NOE_JAIL_SIGNAL };

@@ -13,6 +13,7 @@ local nix_command = require "noether.runtime.nix_command"
 local policy = require "noether.policy.isolation"
 local policy_errors = require "noether.policy.errors"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 
 local LANGUAGES = {
   python = require "noether.policy.languages.python",
@@ -65,15 +66,15 @@ local function has_word(list, word)
 end
 
 -- Runs a program for a line of its output; nil if it gives none.
-local function first_line(argv, look)
-  local proc = look.launch(argv, { cwd = "/", stdin = "", max_output_bytes = 4096 })
+local function first_line(argv, look, env)
+  local proc = look.launch(argv, { cwd = "/", stdin = "", max_output_bytes = 4096, env = env })
   local result = proc and look.await(proc)
   if proc then proc:close() end
   return result and result.ok and result.stdout:match("[^\r\n]+") or nil
 end
 
-local function version_of(path, look)
-  local line = first_line({ path, "--version" }, look)
+local function version_of(path, look, env)
+  local line = first_line({ path, "--version" }, look, env)
   local version = line and line:match("%d[%w.+-]*")
   return version and errors.clean(version, 80)
 end
@@ -226,11 +227,18 @@ local function is_unknown_command(result)
   return not result.ok and result.stderr:find("not a recognised command", 1, true) ~= nil
 end
 
+-- Nix ends badly where it finds no home: one that is none will do to ask it something.
+local function nix_environment(environ)
+  local env = tables.merged(environ)
+  if not env.HOME and sys.geteuid() ~= 0 then env.HOME = "/homeless-shelter" end
+  return env
+end
+
 -- Lets nix open its store: nil, or why it cannot and what to do.
-local function why_nix_fails(path, look)
+local function why_nix_fails(path, look, env)
   local result, err
   for _, name in ipairs(nix_command.TRIALS) do
-    result, err = run(nix_command.trial(path, name), { env = look.environ, stdin = "" }, look)
+    result, err = run(nix_command.trial(path, name), { env = env, stdin = "" }, look)
     if not result then return err.message, err.hint end
     if not is_unknown_command(result) then break end
   end
@@ -247,13 +255,15 @@ end
 function M.nix(look)
   local path = nix.find(look.environ)
   if not path then return { installed = false } end
+  local env = nix_environment(look.environ)
   local fact = {
-    installed = true, path = errors.clean(path, MAX_TEXT_BYTES), version = version_of(path, look),
+    installed = true, path = errors.clean(path, MAX_TEXT_BYTES),
+    version = version_of(path, look, env),
     store = errors.clean(nix.store_dir(look.environ), MAX_TEXT_BYTES),
     in_use = nix.is_in_use(look.environ),
   }
   if fact.in_use then
-    fact.reason, fact.hint = why_nix_fails(path, look)
+    fact.reason, fact.hint = why_nix_fails(path, look, env)
     fact.usable = fact.reason == nil
   end
   return fact

@@ -84,7 +84,7 @@ function M.load(path, builtin)
   local chunk, message = compat.load_text(text, "=" .. CHUNK_NAME, environment())
   if not chunk then return M.failed(placed(path, message)) end
   -- A copy: in the module itself the file's own hooks will take the place of those it calls.
-  local ok, fields = pcall(chunk, builtin and tables.merged(builtin))
+  local ok, fields = compat.try(chunk, builtin and tables.merged(builtin))
   if not ok then return M.failed(placed(path, fields)) end
   if type(fields) ~= "table" then
     return M.failed(("policy file %s: expected it to return a table of fields, got %s")

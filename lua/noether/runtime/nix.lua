@@ -555,10 +555,9 @@ end
 -- tools }`
 -- @tparam table ctx `environ`, `launch`, `await` as for the host runtime; `policies`; `open_cache`;
 -- `lock(path)`: waits for a file's lock; `hold(handle)`: has it closed if this is given up in the
--- middle; `packages` (attributes); `nixpkgs` (a flake reference),
--- `lock_file` and `nix_launch` ("direct" or "run") as of an executor, or nil; `progress(state,
--- detail)` or nil: is told what begins; `on_unlocked()` or nil: is called where the reference itself
--- cannot be had
+-- middle; `packages` (attributes); `nixpkgs` (a flake reference), `lock_file` and `nix_launch`
+-- ("direct" or "run") as of an executor, or nil; `progress(state, detail)` or nil: is told what
+-- begins; `on_unlocked()` or nil: is called where the reference itself cannot be had
 -- @treturn ?table as of the host runtime, and `store_path`, `packages`, `nix` (its version),
 -- `variables` and `search_path` (for the stage's environment); with "run" a `prefix` that stands in
 -- the interpreter's place
