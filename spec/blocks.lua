@@ -4,6 +4,7 @@
 --
 --     <!-- tested -->         a block of sh is run (others are only read through)
 --     <!-- run: lua5.4 -->    a block of Lua is run by that interpreter, not by noether-lua
+--     <!-- not run -->        a block of Lua is only compiled: it needs more than a test has
 --     <!-- file: NAME -->     a block is a file, which blocks that follow find beside them
 --
 -- A block of console is a session at noether-lua's prompt: what stands after a prompt is typed.
@@ -31,7 +32,8 @@ end
 
 --- The blocks of a document in order.
 -- @tparam string path below the project's root
--- @treturn table list of `{ document, language, code, line, output (or nil), tested, run, file }`
+-- @treturn table list of `{ document, language, code, line, output (or nil), tested, not_run, run,
+-- file }`
 function M.read(path)
   local found, block, last, number = {}, nil, "", 0
   for line in helper.read(helper.root .. "/" .. path):gmatch("([^\n]*)\n") do
@@ -40,7 +42,8 @@ function M.read(path)
     if language then
       block = {
         document = path, language = language, lines = {}, line = number,
-        tested = last == "<!-- tested -->", run = last:match("^<!%-%- run: (%S+) %-%->$"),
+        tested = last == "<!-- tested -->", not_run = last == "<!-- not run -->",
+        run = last:match("^<!%-%- run: (%S+) %-%->$"),
         file = last:match("^<!%-%- file: (%S+) %-%->$"),
       }
     elseif block and line == "```" then
@@ -130,7 +133,7 @@ end
 -- @tparam table block
 -- @treturn boolean
 function M.is_run(block)
-  if block.file or not runners[block.language] then return false end
+  if block.file or block.not_run or not runners[block.language] then return false end
   return block.language ~= "sh" or block.tested
 end
 

@@ -156,6 +156,11 @@ for _, document in ipairs(DOCUMENTS) do
           local expected = assert(block.output, "its output is not shown")
           assert.equal(blocks.plain(expected), blocks.plain(output))
         end)
+      elseif block.not_run then
+        it(("has a program in line %d that can be compiled"):format(block.line), function()
+          assert.equal("lua", block.language)
+          assert.truthy(load(block.code))
+        end)
       elseif block.language == "sh" then
         it(("has commands in line %d that are sh"):format(block.line), function()
           assert_readable(block)
@@ -173,7 +178,8 @@ for _, document in ipairs(DOCUMENTS) do
 
     it("has no block in a language that nothing runs", function()
       for _, block in ipairs(list) do
-        assert.truthy(block.language == "sh" or block.file or blocks.is_run(block), block.language)
+        local is_known = block.language == "sh" or block.file or block.not_run
+        assert.truthy(is_known or blocks.is_run(block), block.language)
       end
     end)
   end)

@@ -192,6 +192,14 @@
 ---@class noether.PlanOptions: noether.CallOptions
 ---@field resolve? boolean false: touch no disk, and leave the runtime unresolved
 
+---What a warm-up is at.
+---@class noether.Progress
+---@field language string
+---@field state "locking"|"building"|"repairing"|"checking"|"ready"|"failed" "locking" finds what nixpkgs stands for now
+---@field detail? string what it is about
+---@field done integer how many languages are over
+---@field total integer
+
 ---Hashes (SHA-256, in hexadecimal) of all that decides an answer.
 ---@class noether.Provenance
 ---@field stage? string the stage's id
@@ -220,7 +228,7 @@
 ---@field seccomp table filter, notification
 ---@field cgroups table version, controllers (version and usable, by name)
 ---@field supervisor table works, reason, errno, hint, memfd_noexec
----@field nix table installed, path, version
+---@field nix table installed, path, version, store, in_use, usable; reason, hint
 ---@field cache table dir, source, usable, reason
 ---@field environment table<string, string> the library's variables that are set
 ---@field interpreters table<string, table> found, path, version, warnings; reason, hint
@@ -282,7 +290,9 @@
 ---@field path? string of the interpreter
 ---@field version? string
 ---@field reference? string what the path was found by
----@field packages? string[] what is installed in it, "name==version" in a venv
+---@field store_path? string of nix
+---@field packages? string[] what is installed in it: "name==version" in a venv, attributes with nix
+---@field nix? string nix's version
 
 ---A part of a run's time.
 ---@class noether.Span
@@ -310,7 +320,7 @@
 ---Options of `executor:warmup`.
 ---@class noether.WarmupOptions
 ---@field setup_timeout_secs? number as of a call, for each language
----@field on_progress? fun(event: table) gets `{ language, state, detail, done, total }` when something begins: `state` is "locking" (what nixpkgs stands for now), "building", "repairing", "checking", then "ready" or "failed"; `done` of `total` languages are over
+---@field on_progress? fun(event: noether.Progress) called when something begins
 
 ---@class noether.AnyExecutor
 local AnyExecutor = {}

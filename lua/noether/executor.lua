@@ -316,8 +316,15 @@ metatable.__close = Executor.close
 --- Options of `executor:warmup`.
 -- @table WarmupOptions
 -- @tfield ?number setup_timeout_secs as of a call, for each language
--- @tfield ?fun(event:table) on_progress gets `{ language, state, detail, done, total }` when
--- something begins: `state` is "locking" (what nixpkgs stands for now), "building", "repairing",
--- "checking", then "ready" or "failed"; `done` of `total` languages are over
+-- @tfield ?fun(event:Progress) on_progress called when something begins
+
+--- What a warm-up is at.
+-- @table Progress
+-- @tfield string language
+-- @tfield "locking"|"building"|"repairing"|"checking"|"ready"|"failed" state "locking" finds what
+-- nixpkgs stands for now
+-- @tfield ?string detail what it is about
+-- @tfield integer done how many languages are over
+-- @tfield integer total
 
 return M

@@ -241,7 +241,9 @@ end
 -- @tfield ?string path of the interpreter
 -- @tfield ?string version
 -- @tfield ?string reference what the path was found by
--- @tfield ?{string,...} packages what is installed in it, "name==version" in a venv
+-- @tfield ?string store_path of nix
+-- @tfield ?{string,...} packages what is installed in it: "name==version" in a venv, attributes with nix
+-- @tfield ?string nix nix's version
 
 --- Hashes (SHA-256, in hexadecimal) of all that decides an answer.
 -- @table Provenance
