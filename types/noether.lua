@@ -411,11 +411,6 @@ function Executor:warmup(languages, opts) end
 ---@class noether.Task
 local Task = {}
 
----For the work: do nothing for a while, in the state that it is in. A task that is cancelled does
----not pause.
----@param secs number
-function Task:pause(secs) end
-
 ---Go on as far as possible without waiting.
 ---@return boolean # whether the task is over
 function Task:step() end
