@@ -170,9 +170,9 @@ static ssize_t read_pipe(struct noe_outlet *outlet, int poller, char *data,
     return 0;
 }
 
+/* Also where there is no memory for more: then that is the limit. */
 static void too_much(struct noe_outlet *outlet, int poller)
 {
-    outlet->total++;
     outlet->over = outlet->cut = true;
     noe_buffer_truncate(&outlet->kept, KEPT_OF_TOO_MUCH);
     noe_watch_end(poller, &outlet->pipe);
@@ -196,12 +196,14 @@ static bool read_whole(struct noe_outlet *outlet, int poller)
     size_t room = full ? 1 : find_room(outlet, &space);
 
     if (room == 0) {
-        fail(outlet, poller, ENOMEM);
+        too_much(outlet, poller);
         return false;
     }
     ssize_t got = read_pipe(outlet, poller, space, room);
-    if (got > 0 && full)
+    if (got > 0 && full) {
+        outlet->total++;
         too_much(outlet, poller);
+    }
     if (got <= 0 || full)
         return false;
     if (!outlet->has_far)
