@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Runs the C tests and the specs; as root, a second time as an ordinary user.
-# Ends in a line with the counts of all of them. In CI a skip is a failure.
+# Runs the C tests and the specs; as root, a second time as an ordinary user,
+# beside the first, whose output comes after. Ends in a line with the counts of
+# all of them. In CI a skip is a failure.
 #
 #   test.sh BUILD [--once]
 set -u
@@ -25,16 +26,16 @@ count() {
 
 # A test that ends badly without having said so failed, too.
 run_c_test() {
-  "$@" >"$work/tap" 2>&1 </dev/null
+  "$@" >"$notes/tap" 2>&1 </dev/null
   code=$?
-  ok=$(grep -c '^ok ' "$work/tap")
-  skip=$(grep -c '^ok .*# SKIP' "$work/tap")
-  not_ok=$(grep -c '^not ok ' "$work/tap")
+  ok=$(grep -c '^ok ' "$notes/tap")
+  skip=$(grep -c '^ok .*# SKIP' "$notes/tap")
+  not_ok=$(grep -c '^not ok ' "$notes/tap")
   if [ "$code" != 0 ] && [ "$not_ok" = 0 ]; then
     not_ok=1
-    echo "not ok - ended with exit code $code" >>"$work/tap"
+    echo "not ok - ended with exit code $code" >>"$notes/tap"
   fi
-  [ "$not_ok" = 0 ] || grep -v '^ok ' "$work/tap"
+  [ "$not_ok" = 0 ] || grep -v '^ok ' "$notes/tap"
   count $((ok - skip)) "$not_ok" "$skip"
 }
 
@@ -45,11 +46,11 @@ run_suite() {
     run_c_test "$@" timeout --foreground -k 5 300 "$build/${source%.c}"
   done
   echo '# specs'
-  : >"$work/counts"
-  chmod 666 "$work/counts"
-  "$@" env SPEC_COUNTS="$work/counts" tools/spec.sh "$build" </dev/null
+  : >"$notes/counts"
+  chmod 666 "$notes/counts"
+  "$@" env SPEC_COUNTS="$notes/counts" tools/spec.sh "$build" </dev/null
   code=$?
-  if ! read -r p f s <"$work/counts"; then
+  if ! read -r p f s <"$notes/counts"; then
     echo "the specs did not run to their end (exit code $code)"
     p=0 f=1 s=0
   elif [ "$code" != 0 ] && [ "$f" = 0 ]; then
@@ -81,12 +82,29 @@ run_suite_as_other() {
     --inh-caps=-all env -u HOME TMPDIR="$work/t" USER= LOGNAME=
 }
 
+mkdir "$work/own" "$work/other"
+chmod 755 "$work/own" "$work/other"
+other=
+if [ "$(id -u)" = 0 ] && [ "$once" != --once ]; then
+  (
+    notes=$work/other
+    run_suite_as_other
+    echo "$passed $failed $skipped" >"$notes/result"
+  ) >"$work/other/log" 2>&1 &
+  other=$!
+fi
+
 who=$(id -un 2>/dev/null || id -u)
 echo "# as $who"
+notes=$work/own
 run_suite env
-if [ "$(id -u)" = 0 ] && [ "$once" != --once ]; then
+if [ -n "$other" ]; then
+  wait "$other"
   echo '# as an ordinary user'
-  run_suite_as_other
+  cat "$work/other/log"
+  result='0 1 0' # where it did not come to its end
+  [ ! -s "$work/other/result" ] || read -r result <"$work/other/result"
+  count $result
 fi
 
 code=0
