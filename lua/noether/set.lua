@@ -231,10 +231,11 @@ function Set:add(handle)
     local ok, err = watch_descriptor(self, entry)
     if not ok then return nil, err end
   end
-  self.entries[handle] = entry
-  self.size = self.size + 1
+  -- In this order: where memory runs out, close finds both or only this.
   handle.watchers = handle.watchers or setmetatable({}, { __mode = "k" })
   handle.watchers[self] = true
+  self.entries[handle] = entry
+  self.size = self.size + 1
   plan_to_look(self, entry)
   set_alarm(self)
   return handle

@@ -125,7 +125,8 @@ int init(struct jail *jail)
                                    .stub_proc = jail->stub_proc};
     struct rusage usage;
 
-    fcntl(NOE_JAIL_CONTROL_FD, F_SETFD, FD_CLOEXEC);
+    if (fcntl(NOE_JAIL_CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0)
+        return 1; /* the program would hold it */
     if (jail->start.walls == NOE_JAIL_WRAPPED) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         unmark_environment(jail->envp);
