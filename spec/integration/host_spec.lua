@@ -171,11 +171,11 @@ describe("a host", function()
   end)
 
   if not helper.sanitized then -- whose shadow is larger than any such limit
-    it("that runs out of memory for the output says output_limit and lives", function()
-      prints("output_limit\n65536\n", "ulimit -v 400000; " .. host([[
+    it("that runs out of memory for the output says so and lives", function()
+      prints("stream_failed\tENOMEM\n65536\n", "ulimit -v 400000; " .. host([[
         local r = run({ "/usr/bin/yes" }, { isolation = "none", max_output_bytes = math.huge,
           timeout_secs = 20 })
-        print(r.reason)
+        print(r.reason, r.errno)
         print(#r.stdout)]]))
     end)
   end

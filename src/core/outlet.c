@@ -170,7 +170,6 @@ static ssize_t read_pipe(struct noe_outlet *outlet, int poller, char *data,
     return 0;
 }
 
-/* Also where there is no memory for more: then that is the limit. */
 static void too_much(struct noe_outlet *outlet, int poller)
 {
     outlet->over = outlet->cut = true;
@@ -196,7 +195,9 @@ static bool read_whole(struct noe_outlet *outlet, int poller)
     size_t room = full ? 1 : find_room(outlet, &space);
 
     if (room == 0) {
-        too_much(outlet, poller);
+        fail(outlet, poller, ENOMEM);
+        /* So that the host has memory to hear of it. */
+        noe_buffer_truncate(&outlet->kept, KEPT_OF_TOO_MUCH);
         return false;
     }
     ssize_t got = read_pipe(outlet, poller, space, room);
