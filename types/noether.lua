@@ -291,7 +291,7 @@
 ---@field version? string
 ---@field reference? string what the path was found by
 ---@field store_path? string of nix
----@field packages? string[] what is installed in it: "name==version" in a venv, attributes with nix
+---@field packages? string[] what is in it: "name==version" in a venv, attributes with nix
 ---@field nix? string nix's version
 
 ---A part of a run's time.

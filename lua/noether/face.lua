@@ -242,7 +242,7 @@ end
 -- @tfield ?string version
 -- @tfield ?string reference what the path was found by
 -- @tfield ?string store_path of nix
--- @tfield ?{string,...} packages what is installed in it: "name==version" in a venv, attributes with nix
+-- @tfield ?{string,...} packages what is in it: "name==version" in a venv, attributes with nix
 -- @tfield ?string nix nix's version
 
 --- Hashes (SHA-256, in hexadecimal) of all that decides an answer.

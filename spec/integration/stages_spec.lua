@@ -244,19 +244,21 @@ for _, backend in ipairs(BACKENDS) do
     end)
     teardown(function() ex:close() end)
 
-    -- Its daemon holds stdout and stderr, ignores signals and has a session of its own.
-    local DAEMON = [[
+    -- Its daemon holds stdout and stderr, ignores signals and has a session of its own; and is known
+    -- by how long it sleeps.
+    local MARK = ("9%06d"):format(sys.getpid())
+    local DAEMON = ([[
 execute() {
-  (trap '' TERM HUP INT; setsid sleep 987654 &) >&2
-  (setsid bash -c 'trap "" TERM; sleep 987654' &)
+  (trap '' TERM HUP INT; setsid sleep MARK &) >&2
+  (setsid bash -c 'trap "" TERM; sleep MARK' &)
   echo '"done"'
-}]]
+}]]):gsub("MARK", MARK)
 
     local function survivors()
       local found = {}
       for _, pid in ipairs(helper.list("/proc")) do
         local ok, text = pcall(helper.read, ("/proc/%s/cmdline"):format(pid))
-        if pid:find("^%d+$") and ok and text:find("987654", 1, true) then
+        if pid:find("^%d+$") and ok and text and text:find(MARK, 1, true) then
           found[#found + 1] = pid
         end
       end
@@ -274,7 +276,7 @@ execute() {
     it("takes them with it at its deadline", function()
       local stage = {
         language = "bash", effects = { "Process" },
-        code = DAEMON:gsub("echo '\"done\"'", "sleep 987654"),
+        code = DAEMON:gsub("echo '\"done\"'", "sleep " .. MARK),
       }
       local _, err = ex:execute(stage, 1, { timeout_secs = 0.5 })
       assert.equal("timed_out", err.kind)
