@@ -5,7 +5,6 @@
 --     noether-lua examples/loop_coroutines.lua
 local noether = require "noether"
 
--- ------------------------------------------------------------------------------ the scheduler
 local set = noether.check(noether.set())
 local waiting = {} -- coroutine by the task that it waits for
 
@@ -38,7 +37,6 @@ local function run()
   end
 end
 
--- -------------------------------------------------------------------------------- its programs
 local executor = noether.check(noether.executor())
 local square = { language = "bash", code = "execute() { sleep 0.2; echo $(($1 * $1)); }" }
 

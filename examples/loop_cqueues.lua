@@ -7,7 +7,6 @@
 local cqueues = require "cqueues"
 local noether = require "noether"
 
--- -------------------------------------------------------------------------------- the adapter
 -- To be called in a coroutine of a cqueue: as task:wait(), but all others go on.
 local function await(task)
   while not task:step() do
@@ -19,7 +18,6 @@ local function await(task)
   return output, err, info
 end
 
--- -------------------------------------------------------------------------------- a program
 local executor = noether.check(noether.executor())
 local square = { language = "bash", code = "execute() { sleep 0.3; echo $(($1 * $1)); }" }
 local queue = cqueues.new()

@@ -6,7 +6,6 @@
 local noether = require "noether"
 local uv = require "luv"
 
--- -------------------------------------------------------------------------------- the adapter
 local set = noether.check(noether.set())
 local callbacks = {} -- by task
 local poll = assert(uv.new_poll(set:pollfd()))
@@ -29,7 +28,6 @@ local function watch(task, callback)
   callbacks[noether.check(set:add(task))] = callback
 end
 
--- -------------------------------------------------------------------------------- a program
 local executor = noether.check(noether.executor())
 local square = { language = "bash", code = "execute() { sleep 0.3; echo $(($1 * $1)); }" }
 

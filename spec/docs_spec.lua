@@ -16,8 +16,6 @@ local shapes = require "noether.policies.shapes"
 
 local readme = helper.read(helper.root .. "/README.md")
 
--- ------------------------------------------------------------------------------------- reading
-
 local function read_document(name)
   return helper.read(("%s/docs/%s.md"):format(helper.root, name))
 end
@@ -51,8 +49,6 @@ local function sorted_keys(...)
   return list
 end
 
--- ------------------------------------------------------------------------------------ defaults
-
 local UNITS = { { 2 ^ 30, "GiB" }, { 2 ^ 20, "MiB" }, { 2 ^ 10, "KiB" } }
 
 -- A default as its row says it: "30 s", "10 MiB", "1024", "none", "false", "`\"auto\"`".
@@ -74,8 +70,6 @@ local function assert_defaults(rows, defaults)
     if rows[name] then assert.equal(shown(name, value), rows[name][1], name) end
   end
 end
-
--- ------------------------------------------------------------------------------------ variables
 
 -- Library sources; the examples and the tools are programs of their own.
 local function source_texts()
@@ -115,8 +109,6 @@ local function variables_in_readme()
   end
   return names
 end
-
--- -------------------------------------------------------------------------------------- specs
 
 local DOCUMENTS = { "README.md" }
 for _, name in ipairs(helper.list(helper.root .. "/docs")) do

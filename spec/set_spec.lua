@@ -322,8 +322,6 @@ describe("a set", function()
   end)
 end)
 
--- ------------------------------------------------------------------------- hosts of every manner
-
 -- All that there is, run to its end at once: what it gave, as text.
 local function a_bit_of_everything()
   local set <close> = noether.set()

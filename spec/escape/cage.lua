@@ -43,8 +43,6 @@ function M.kernel(major, minor)
   return a > major or (a == major and b >= minor)
 end
 
--- ------------------------------------------------------------------ running
-
 --- A list of both lists' items.
 local function concat(list, more)
   local all = {}
@@ -160,8 +158,6 @@ function M.literal(value)
   end
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
-
--- ------------------------------------------------------------------ judging
 
 --- The values of that name, joined by a line feed; nil if none was said.
 function Report:value(name)

@@ -40,8 +40,6 @@ end
 local KINDS = { "ro_binds", "rw_binds" }
 local HIDDEN = { "native", "bwrap" } -- those that can show a path under another name
 
--- ------------------------------------------------------------------- paths
-
 cage.each("a path", function(backend)
   local BAD = {
     "/", "/proc", "/proc/1", "/proc/self/root", "/sys", "/sys/fs/cgroup", "/dev", "/dev/null",
@@ -131,8 +129,6 @@ describe("fields", function()
     end
   end)
 end)
-
--- ----------------------------------------------------------------- targets
 
 for _, backend in ipairs(HIDDEN) do
   describe(("a target [%s]"):format(backend), function()
@@ -239,8 +235,6 @@ for _, backend in ipairs(HIDDEN) do
   end)
 end
 
--- ----------------------------------------------------------------- sources
-
 cage.each("a source", function(backend)
   it("that is no regular file gives no more than its own rights", function()
     local fifo = dir .. "/fifo"
@@ -305,8 +299,6 @@ cage.each("a link that a stage planted", function(backend)
     cage.run("none", { "read=" .. place .. "/out.json" }):done{ "read=" .. place .. "/out.json" }
   end)
 end)
-
--- ---------------------------------------------------------------- as root
 
 describe("a host that is root", function()
   it("leaves no mount behind where the host's mounts are shared", function()

@@ -18,8 +18,6 @@ local function enforces(report, ...)
   return false
 end
 
--- --------------------------------------------------------------- processes
-
 cage.each("a bomb", function(backend)
   for _, bomb in ipairs{ "forks", "threads" } do
     it(("of %s stops at the limit, and others start meanwhile"):format(bomb), function()
@@ -56,8 +54,6 @@ cage.each("a bomb", function(backend)
     assert.is_true(helper.poll(function() return #cage.find(mark) == 0 end))
   end)
 end)
-
--- ------------------------------------------------------------------ memory
 
 cage.each("memory beyond the limit", function(backend)
   local LIMITS = { memory_bytes = 64 * MIB, private_bytes = 16 * MIB, file_bytes = 256 * MIB }
@@ -122,8 +118,6 @@ cage.each("memory beyond the limit", function(backend)
   end
 end)
 
--- ------------------------------------------------------------------- files
-
 cage.each("files", function(backend)
   local LIMITS = { private_bytes = 8 * MIB, private_files = 500, file_bytes = 4 * MIB }
   local place = backend == "landlock" and "." or "/work"
@@ -163,8 +157,6 @@ cage.each("files", function(backend)
     assert.equal("exit", report.result.reason)
   end)
 end)
-
--- --------------------------------------------------------------- processor
 
 cage.each("the processor", function(backend)
   it("cannot be had for longer than the limit", function()

@@ -16,8 +16,6 @@ local function serve(kind, log)
   return proc, assert(first, "no answer from " .. kind)
 end
 
--- ------------------------------------------------------------------- files
-
 cage.each("files that are not bound", function(backend)
   it("cannot be read, listed or found", function()
     local dir = helper.tmpdir()
@@ -116,8 +114,6 @@ cage.each("switches of the kernel", function(backend)
   end)
 end)
 
--- ------------------------------------------------------------------ mounts
-
 cage.each("mounts", function(backend)
   it("cannot be made, changed, moved or taken away", function()
     local dir = helper.tmpdir()
@@ -132,8 +128,6 @@ cage.each("mounts", function(backend)
     assert.equal(before, helper.read "/proc/self/mountinfo")
   end)
 end)
-
--- --------------------------------------------------------------------- ids
 
 cage.each("ids and capabilities", function(backend)
   it("cannot be won back", function()
@@ -169,8 +163,6 @@ cage.each("ids and capabilities", function(backend)
     assert.equal(own, report:number "euid")
   end)
 end)
-
--- --------------------------------------------------------- other processes
 
 cage.each("the launcher", function(backend)
   it("cannot be looked into", function()
@@ -261,8 +253,6 @@ cage.each("processes of the host", function(backend)
   end)
 end)
 
--- -------------------------------------------------------------- namespaces
-
 cage.each("namespaces", function(backend)
   local FLAGS = {
     "0x00020000", "0x02000000", "0x04000000", "0x08000000", "0x10000000", "0x20000000",
@@ -285,8 +275,6 @@ cage.each("namespaces", function(backend)
     cage.run(backend, words):refused(words)
   end)
 end)
-
--- ------------------------------------------------------- the kernel's surface
 
 cage.each("system calls", function(backend)
   it("that are large, rare or for root are refused", function()
@@ -336,8 +324,6 @@ cage.each("system calls", function(backend)
     assert.not_equal("EPERM", harmless.outcome["ioctl=0x5413"])
   end)
 end)
-
--- ----------------------------------------------------------------- network
 
 cage.each("without a network", function(backend)
   -- FAMILY/TYPE of what remains: UNIX sockets, IP and routing tables of an empty network.
@@ -424,8 +410,6 @@ cage.each("with the network of the host", function(backend)
     cage.stop(proc)
   end)
 end)
-
--- ----------------------------------------------------------------- set-uid
 
 cage.each("a directory that may be written", function(backend)
   it("cannot be left a set-uid program of its owner's", function()

@@ -87,8 +87,6 @@ static void value_number(const char *name, long long amount)
     printf("value %s: %lld\n", name, amount);
 }
 
-/* -------------------------------------------------------------------- files */
-
 static int opened(const char *path, int flags)
 {
     int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0644);
@@ -249,8 +247,6 @@ static int try_handle(const char *path)
     return code(open_by_handle_at(AT_FDCWD, &it.handle, O_PATH));
 }
 
-/* ------------------------------------------------------------------- mounts */
-
 static int try_mount(const char *path)
 {
     return code(mount("x", path, "tmpfs", 0, NULL));
@@ -290,8 +286,6 @@ static int try_chroot(const char *path)
 {
     return code(chroot(path));
 }
-
-/* ---------------------------------------------------------------------- ids */
 
 static int try_setuid(const char *id)
 {
@@ -354,8 +348,6 @@ static int try_euid(const char *unused)
     value_number("euid", geteuid());
     return 0;
 }
-
-/* ------------------------------------------------------- other processes */
 
 static int try_kill(const char *pid)
 {
@@ -454,8 +446,6 @@ static int try_processes(const char *unused)
     return 0;
 }
 
-/* --------------------------------------------------------------- namespaces */
-
 static void reap(pid_t pid)
 {
     while (pid > 0 && waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
@@ -503,8 +493,6 @@ static int try_setns(const char *path)
     close(fd);
     return status;
 }
-
-/* ------------------------------------------------------------ system calls */
 
 #define CALL(name, ...)     \
     {                       \
@@ -613,8 +601,6 @@ static int try_ioctl(const char *command)
     return status;
 }
 
-/* ------------------------------------------------------------------ network */
-
 static int try_families(const char *unused)
 {
     static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_RAW,
@@ -713,8 +699,6 @@ static int try_unix(const char *path)
     unix_address(&address, path, false);
     return connected((struct sockaddr *)&address, sizeof(address));
 }
-
-/* ----------------------------------------------------------- new processes */
 
 static int try_fork(const char *unused)
 {
@@ -981,8 +965,6 @@ static int try_listener(const char *unused)
     return code(syscall(SYS_seccomp, 1, 8, &program));
 }
 
-/* ---------------------------------------------------------- what is left */
-
 static int try_shm(const char *create)
 {
     return code(shmget(KEY, 4096, number(create) ? IPC_CREAT | 0666 : 0));
@@ -1078,9 +1060,6 @@ static int try_ignore(const char *unused)
         signal(sig, SIG_IGN);
     return 0;
 }
-
-/* -------------------------------------------------------------------- eating
- */
 
 static int try_nap(const char *ms)
 {
@@ -1335,8 +1314,6 @@ static int try_descriptors(const char *most)
     return status;
 }
 
-/* ------------------------------------------------------------- inheritance */
-
 static int try_fds(const char *unused)
 {
     char text[4096] = "";
@@ -1393,9 +1370,6 @@ static int try_abort(const char *unused)
     fflush(stdout);
     abort();
 }
-
-/* ------------------------------------------- what runs on the host, for tests
- */
 
 static int told(const char *path, const char *text)
 {
@@ -1535,9 +1509,6 @@ static int try_with_pty(const char *log)
     told(log, waiting > 0 ? "typed\n" : "quiet\n");
     return 0;
 }
-
-/* --------------------------------------------------------------------- table
- */
 
 #define TRY(name)         \
     {                     \

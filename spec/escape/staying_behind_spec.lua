@@ -10,8 +10,6 @@ local function gone(mark)
   return helper.poll(function() return #cage.find(mark) == 0 end)
 end
 
--- --------------------------------------------------------------- processes
-
 cage.each("a process", function(backend)
   for _, how in ipairs{ "holding the streams", "with its streams closed" } do
     it("that is a daemon of its own session " .. how .. " ends with the run", function()
@@ -46,8 +44,6 @@ cage.each("a process", function(backend)
     end)
   end
 end)
-
--- -------------------------------------------------------------------- data
 
 local OBJECTS = { "shm=%d", "sem=%d", "msg=%d" }
 
@@ -103,8 +99,6 @@ cage.each("data", function(backend)
   end)
 end)
 
--- ---------------------------------------------------------------- two at once
-
 cage.each("two runs at once", function(backend)
   local dir, first, name
 
@@ -142,8 +136,6 @@ cage.each("two runs at once", function(backend)
     assert.is_false(first:step())
   end)
 end)
-
--- --------------------------------------------------------------- dead hosts
 
 local function mounts()
   return helper.read "/proc/self/mountinfo"

@@ -23,8 +23,6 @@ local MAY_BE = { host = true, us = true }
 -- An end that took longer than this was waited for in vain.
 local LONG_SECS = 4
 
--- ------------------------------------------------------------------------------ what is left
-
 local function kept_names(path)
   local names = {}
   for _, name in ipairs(sys.list(path) or {}) do
@@ -76,8 +74,6 @@ local function left_behind(before)
   return list[1]
 end
 
--- ------------------------------------------------------------------------------------- one run
-
 local run_number = 0
 
 local function fresh_directory()
@@ -116,8 +112,6 @@ local function run(name, arm, disarm)
   return { outcome = outcome, sane = sane, fired = fired, counts = counts, message = message }
 end
 
--- ------------------------------------------------------------------------------------- reports
-
 local faults, bad = 0, 0
 
 local function report(name, fault, record, seen)
@@ -152,8 +146,6 @@ local function healthy(name)
   bad = bad + 1
   return {}
 end
-
--- ------------------------------------------------------------------------------------ harnesses
 
 -- Of many calls the first and the last few, and some between.
 local function chosen(count)

@@ -81,8 +81,6 @@ local function read_file(path)
   return text
 end
 
--- ------------------------------------------------------------------------------------ sources
-
 -- Modules are loaded from the sources, without the core: loading them does nothing, so that what
 -- they need of C is never called.
 local function loader(root)
@@ -127,8 +125,6 @@ local function source_files(root)
   pipe:close()
   return list
 end
-
--- ------------------------------------------------------------------------------------ functions
 
 local function problem(self, item, message, ...)
   table.insert(self.problems, ("%s:%d: " .. message):format(item.file, item.line, ...))
@@ -237,8 +233,6 @@ local function add_module(self, module)
   end
 end
 
--- ------------------------------------------------------------------------------------- classes
-
 local function methods_of(self, file, owner)
   local list = {}
   for _, item in ipairs(read_items(self, file).list) do
@@ -275,8 +269,6 @@ local function add_class(self, class)
   end
   if #entry.methods > 0 then table.insert(self.classes, entry) end
 end
-
--- -------------------------------------------------------------------------------------- tables
 
 local function unquoted(cell)
   return (cell:gsub("`", ""))
@@ -370,8 +362,6 @@ local function add_tables(self)
   end
   table.sort(self.tables, function(a, b) return a.name < b.name end)
 end
-
--- --------------------------------------------------------------------------------------- words
 
 local function reasons(root)
   local words = {}
