@@ -249,7 +249,8 @@ cage.each("processes of the host", function(backend)
   it("are not to be seen", function()
     local report = cage.run(backend, { "processes" })
     if backend == "landlock" then return report:refused{ "processes" } end
-    assert.equal("1 2 ", report:value "processes")
+    -- Of native's own init a helper came before the program, and is gone.
+    assert.equal(backend == "native" and "1 3 " or "1 2 ", report:value "processes")
   end)
 end)
 

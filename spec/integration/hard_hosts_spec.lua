@@ -87,7 +87,7 @@ describe("stages on a host whose /proc is covered in part", function()
       assert.equal(42, answer.output.n, language)
       assert.equal("native", answer.isolation)
       assert.equal(65533, answer.output.uid, language)
-      assert.equal(2, answer.output.pid, language)
+      assert.equal(3, answer.output.pid, language)
       assert.is_false(answer.output.own_proc, language)
       assert.is_false(has(answer.enforced, "fresh_proc"), language)
       for _, word in ipairs(NAMESPACES) do

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -27,6 +28,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../core/uapi.h"
@@ -98,19 +100,63 @@ static int name_host(struct jail *jail, const char **path)
     return sethostname("noether", strlen("noether"));
 }
 
-static int raise_loopback(struct jail *jail, const char **path)
+static pid_t network_helper;
+static int network_socket = -1; /* in the namespace, which it keeps alive */
+
+static int make_network(void)
 {
     struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
 
+    if (unshare(CLONE_NEWNET) != 0)
+        return -1;
+    network_socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (network_socket < 0)
+        return -1;
+    return ioctl(network_socket, SIOCSIFFLAGS, &request);
+}
+
+static int help_with_network(void *unused)
+{
+    (void)unused;
+    return make_network() == 0 ? 0 : 1;
+}
+
+/* The kernel needs as long for a network namespace as for all other steps: a
+ * helper makes it beside them. It has init's memory and descriptors, and so
+ * init's errno: where it fails, init tries by itself and is told why. */
+static int begin_network(struct jail *jail, const char **path)
+{
+    static char stack[16 * 1024] __attribute__((aligned(16)));
+
+    (void)path;
+    if (!jail->start.host_network)
+        network_helper = clone(help_with_network, stack + sizeof(stack),
+                               CLONE_VM | CLONE_FILES | SIGCHLD, NULL);
+    return 0;
+}
+
+static bool enter_what_was_made(void)
+{
+    int status;
+
+    if (network_helper <= 0 ||
+        waitpid(network_helper, &status, 0) != network_helper || status != 0)
+        return false;
+    int namespace = ioctl(network_socket, SIOCGSKNS);
+    bool entered = namespace >= 0 && setns(namespace, CLONE_NEWNET) == 0;
+    if (namespace >= 0)
+        close(namespace);
+    return entered;
+}
+
+static int enter_network(struct jail *jail, const char **path)
+{
     (void)path;
     if (jail->start.host_network)
         return 0;
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    if (!enter_what_was_made() && make_network() != 0)
         return -1;
-    int status = ioctl(fd, SIOCSIFFLAGS, &request);
-    close(fd);
-    return status;
+    return close(network_socket);
 }
 
 static int drop_capabilities(struct jail *jail, const char **path)
@@ -124,9 +170,10 @@ static const char *const NAMES[NOE_JAIL_STEP_COUNT] = NOE_JAIL_STEPS;
 
 /* Between making the namespaces and starting the program. */
 static int (*const STEPS[])(struct jail *jail, const char **path) = {
-    map_ids,        die_with_supervisor, mount_root,     mount_private,
-    make_places,    mount_binds,         mount_proc,     make_devices,
-    leave_old_root, name_host,           raise_loopback, drop_capabilities,
+    begin_network,     map_ids,        die_with_supervisor, mount_root,
+    mount_private,     make_places,    mount_binds,         mount_proc,
+    make_devices,      leave_old_root, name_host,           enter_network,
+    drop_capabilities,
 };
 
 enum { STEP_COUNT = sizeof(STEPS) / sizeof(*STEPS) };
@@ -198,8 +245,6 @@ static pid_t clone_init(struct jail *jail, const int control[2])
     unsigned long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID |
                           CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
-    if (!jail->start.host_network)
-        flags |= CLONE_NEWNET;
     jail->step_began_us = jail_clock_us();
     pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
     if (pid == 0)

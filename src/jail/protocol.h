@@ -110,15 +110,16 @@ enum noe_jail_fault { NOE_JAIL_FAULT_SPAWN = 1, NOE_JAIL_FAULT_SANDBOX };
 
 /* What is done on the way to a program in a native sandbox, in this order. What
  * each step took is told when the program runs. */
-#define NOE_JAIL_STEPS                                                     \
-    {                                                                      \
-        "make namespaces", "map ids", "parent-death signal", "mount root", \
-            "mount private directory", "make mount points", "bind",        \
-            "mount /proc", "make /dev", "leave old root", "set host name", \
-            "bring up loopback", "drop capabilities", "start program"      \
+#define NOE_JAIL_STEPS                                                        \
+    {                                                                         \
+        "make namespaces", "begin network", "map ids", "parent-death signal", \
+            "mount root", "mount private directory", "make mount points",     \
+            "bind", "mount /proc", "make /dev", "leave old root",             \
+            "set host name", "enter network", "drop capabilities",            \
+            "start program"                                                   \
     }
 
-enum { NOE_JAIL_STEP_COUNT = 14 };
+enum { NOE_JAIL_STEP_COUNT = 15 };
 
 struct noe_jail_event {
     uint32_t type;
