@@ -27,7 +27,19 @@ function M.summary(samples)
   }
 end
 
---- Let contestants take turns, so that whatever else the machine does hits all of them.
+-- What one leaves behind, in caches and in the kernel's queues, meets the next one: it must not
+-- always be the same.
+local function shuffled(list)
+  local copy = table.move(list, 1, #list, 1, {})
+  for i = #copy, 2, -1 do
+    local j = math.random(i)
+    copy[i], copy[j] = copy[j], copy[i]
+  end
+  return copy
+end
+
+--- Let contestants take turns, in an order that changes, so that whatever else the machine does
+-- hits all of them.
 -- @tparam table contestants list of `{ name, run }`; `run` returns the seconds it took
 -- @tparam number rounds
 -- @treturn table the summary of each by name
@@ -37,10 +49,8 @@ function M.take_turns(contestants, rounds)
     samples[contestant.name] = {}
     contestant.run() -- what is only slow the first time
   end
-  for round = 1, rounds do
-    for i = 1, #contestants do
-      -- Another one begins each round: the one after the slowest is always the dearest.
-      local contestant = contestants[(i + round) % #contestants + 1]
+  for _ = 1, rounds do
+    for _, contestant in ipairs(shuffled(contestants)) do
       table.insert(samples[contestant.name], contestant.run())
     end
   end
