@@ -84,7 +84,7 @@ end
 function M.warm(executor, languages, task, call, on_progress)
   local found, report = {}, new_reporter(on_progress, #languages)
   for _, name in ipairs(languages) do
-    local job = { executor = executor, policies = executor.policies, call = call }
+    local job = { executor = executor, policies = executor.policies, call = call, is_warmup = true }
     function job.progress(state, detail) report(name, state, detail) end
     local language, err = executor.policies:language(name)
     local runtime

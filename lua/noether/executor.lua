@@ -45,7 +45,7 @@ local function build(settings, environ, shared)
   if not ok then return nil, err end
   local self = {
     config = settings, environ = environ, registered = shared.registered or {},
-    policies = shared.policies, tasks = setmetatable({}, { __mode = "k" }), nix_failures = {},
+    policies = shared.policies, tasks = setmetatable({}, { __mode = "k" }),
     log = config.logger(settings),
   }
   if not self.policies then

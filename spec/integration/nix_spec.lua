@@ -506,13 +506,19 @@ describe("runtime = \"auto\"", function()
     assert.same({}, info.warnings)
   end)
 
-  it("takes the host where nix cannot be used, says so, and does not ask at each call", function()
-    local counter = world:counter()
+  -- Executors that have a cache in common, as those of several processes have, and no daemon.
+  local function without_daemon()
+    local counter, cache_dir = world:counter(), helper.tmpdir() .. "/cache"
     counter.env.NIX_REMOTE = unusable.NIX_REMOTE
     counter.env.NIX_DAEMON_SOCKET_PATH = unusable.NIX_DAEMON_SOCKET_PATH
-    local ex <close> = assert(world:executor({
-      runtime = "auto", cache_dir = helper.tmpdir() .. "/cache",
-    }, counter.env))
+    return counter, function(env)
+      return assert(world:executor({ runtime = "auto", cache_dir = cache_dir }, env or counter.env))
+    end
+  end
+
+  it("takes the host where nix cannot be used, says so, and does not ask at each call", function()
+    local counter, executor = without_daemon()
+    local ex <close> = executor()
     for _ = 1, 3 do
       local _, info = runs(ex, "bash", STAGES.bash, 1)
       assert.equal("host", info.runtime.kind)
@@ -522,6 +528,36 @@ describe("runtime = \"auto\"", function()
     local _, info = runs(ex, "javascript", STAGES.javascript, 1)
     assert.equal("host", info.runtime.kind)
     assert.equal(1, counter.count())
+  end)
+
+  it("does not ask in the next process either, until a warm-up does or it was a while ago", function()
+    local counter, executor = without_daemon()
+    for _ = 1, 2 do
+      local ex <close> = executor()
+      local _, info = runs(ex, "bash", STAGES.bash, 1)
+      assert.equal("host", info.runtime.kind)
+      assert.truthy(info.warnings[1]:find("daemon is not running", 1, true), info.warnings[1])
+    end
+    assert.equal(1, counter.count())
+
+    local ex <close> = executor()
+    assert.equal("host", assert(ex:warmup({ "bash" }):wait(20)).bash.kind)
+    assert.equal(2, counter.count())
+
+    helper.shell("touch -d '20 minutes ago' " .. helper.quote(ex.cache.dir) .. "/nix/failed-*")
+    runs(ex, "bash", STAGES.bash, 1)
+    assert.equal(3, counter.count())
+  end)
+
+  it("remembers of a nix what was so in one environment alone", function()
+    local _, executor = without_daemon()
+    do
+      local ex <close> = executor()
+      runs(ex, "bash", STAGES.bash, 1)
+    end
+    local ex <close> = executor({})
+    local _, info = runs(ex, "bash", STAGES.bash, 1)
+    assert.equal("nix", info.runtime.kind)
   end)
 
   it("takes nothing but what was pinned", function()

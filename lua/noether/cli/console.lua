@@ -67,6 +67,14 @@ function Console:say(label, text)
     painted(self.note_paints, LABELS[label], label), text))
 end
 
+--- Write the warnings of a run, which the library tells in its info and not in the log.
+-- @tparam ?table info
+function Console:warnings(info)
+  for _, warning in ipairs(info and info.warnings or {}) do
+    self:say("warning", warning)
+  end
+end
+
 --- Write text to standard error as it is.
 -- @tparam string text
 function Console:note(text)

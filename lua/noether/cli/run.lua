@@ -53,13 +53,6 @@ local function write_json(context, answer, err, info)
   return err and context.code_of(err) or 0
 end
 
--- What the library says of one run ends up in its info, and not in the log.
-local function tell_warnings(context, info)
-  for _, warning in ipairs(info and info.warnings or {}) do
-    context.console:say("warning", warning)
-  end
-end
-
 local function call_options(context)
   return {
     work_dir = context.given.work_dir,
@@ -132,7 +125,7 @@ end
 -- @treturn ?table
 function M.run(context)
   local answer, err, info = execute(context)
-  tell_warnings(context, info)
+  context.console:warnings(info)
   if context.given.json and (answer or errors.is(err)) then
     return write_json(context, answer, err, info)
   elseif not answer then

@@ -41,8 +41,9 @@ end
 local function wait(context, task, now)
   local started = sys.clock()
   while true do
-    local found, err = task:wait(LOOK_SECS)
+    local found, err, info = task:wait(LOOK_SECS)
     if not err or err.kind ~= "pending" then
+      context.console:warnings(info)
       context.console:clear()
       return found, err
     end

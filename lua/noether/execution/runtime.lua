@@ -5,14 +5,11 @@
 -- takes the host and says so in a warning; but an executor that pins (`nixpkgs`, `lock_file`) gets
 -- what it pinned, or an error.
 local errors = require "noether.error"
+local failures = require "noether.runtime.failures"
 local host = require "noether.runtime.host"
 local nix = require "noether.runtime.nix"
-local sys = require "noether.sys"
 
 local M = {}
-
--- A nix that failed is not asked again at each call: without a network it takes its time to fail.
-local RETRY_SECS = 60
 
 local function fail(message, hint)
   return nil, errors.new{ kind = "runtime_unavailable", message = message, hint = hint }
@@ -58,36 +55,46 @@ local function packages_of(job, language)
 end
 
 -- The host's runtime in the place of one that nix could not give.
-local function instead(language, context, err)
+local function instead(language, context, message)
   local runtime, host_err = host.resolve(language, context)
   if not runtime then return nil, host_err end
   table.insert(runtime.warnings, 1,
-    ("nix could not be used, so %s is the host's: %s"):format(language.name, err.message))
+    ("nix could not be used, so %s is the host's: %s"):format(language.name, message))
   return runtime
 end
 
--- What of an executor a failure counts for: where nixpkgs itself could not be had, all.
+-- What a failure counts for: where nixpkgs itself could not be had, for all.
 local ALL = ""
 
-local function recent_failure(failures, ...)
-  for _, key in ipairs{ ... } do
-    local known = failures[key]
-    if known and sys.clock() - known.at < RETRY_SECS then return known.err end
+local function recent_failure(known, key)
+  for _, what in ipairs{ ALL, key } do
+    local message, age = known:recent(what)
+    if message then
+      return ("%s (%d s ago; a warm-up asks it again)"):format(message, math.floor(age))
+    end
   end
   return nil
 end
 
+-- A nix that failed is not asked again at each call. A warm-up asks it.
 local function try_nix(job, language, context)
-  local failures = job.executor.nix_failures
+  local cache, err = context.open_cache()
+  if not cache then return nil, err end
+  local known = failures.of(cache, nix.find(context.environ), context.environ)
   local key = language.name .. " " .. table.concat(context.packages, " ")
-  local known = recent_failure(failures, ALL, key)
-  if known then return instead(language, context, known) end
+  local message = not job.is_warmup and recent_failure(known, key)
+  if message then return instead(language, context, message) end
   local unlocked = false
   function context.on_unlocked() unlocked = true end
-  local runtime, err = nix.resolve(language, context)
+  local runtime
+  runtime, err = nix.resolve(language, context)
+  if runtime and job.is_warmup then
+    known:forget(ALL)
+    known:forget(key)
+  end
   if runtime or err.kind ~= "runtime_unavailable" or context.is_late() then return runtime, err end
-  failures[unlocked and ALL or key] = { err = err, at = sys.clock() }
-  return instead(language, context, err)
+  known:remember(unlocked and ALL or key, err.message)
+  return instead(language, context, err.message)
 end
 
 -- Whether nix must give the runtime; false if it may; nil if it is not asked.
@@ -99,7 +106,7 @@ local function needs_nix(settings, environ)
 end
 
 --- Resolve a language, with the packages that the job's stage imports if its runtime is nix's.
--- @tparam table job
+-- @tparam table job `is_warmup`: ask nix even if it failed a moment ago
 -- @tparam table language its policy
 -- @tparam table context as for `nix.resolve`; `packages` is set here
 -- @treturn ?table the runtime; or nil and an error
