@@ -73,6 +73,7 @@ OBJECTS         := $(JAIL_OBJECTS) $(BINDING_OBJECTS) $(CORE_OBJECTS) \
 
 NOETHER_LUA := $(BUILD)/bin/noether-lua
 NOETHER     := $(BUILD)/bin/noether
+CHUNK       := $(OBJ)/gen/chunk
 JAIL        := $(BUILD)/libexec/noether/jail
 CORE_MODULE := $(BUILD)/lib/noether/core.so
 STATIC_LIB  := $(BUILD)/lib/libnoether.a
@@ -193,12 +194,19 @@ $(REFERENCE): $(LUA_SOURCES) $(sort $(dir $(LUA_SOURCES))) $(DOCS_SOURCES) \
 	$(call SAY,DOCS)
 	$(Q)$(HOST_LUA) tools/docs.lua reference >$@
 
+# What compiles the modules inside, by the Lua that will run them.
+$(CHUNK): tools/chunk.c | $(SETUP)
+	@mkdir -p $(@D)
+	$(call SAY,LD)
+	$(Q)$(CC) $(filter-out -fsanitize=%,-pie $(COMPILE) $(LINK)) \
+	  $(LUA_CFLAGS) -o $@ $< $(LUA_ARCHIVE) -lm -ldl
+
 # What comes from elsewhere may be installed only now.
 $(OBJ)/gen/embedded.c: $(LUA_SOURCES) $(REFERENCE) $(wildcard $(LUA_EMBEDS)) \
-                       tools/embed.sh | $(SETUP)
+                       $(CHUNK) tools/embed.sh | $(SETUP)
 	@mkdir -p $(@D)
 	$(call SAY,EMBED)
-	$(Q)tools/embed.sh lua lua $(LUA_SOURCES) $(LUA_EMBEDS) \
+	$(Q)tools/embed.sh lua $(CHUNK) lua $(LUA_SOURCES) $(LUA_EMBEDS) \
 	  -- $(OBJ)/gen/lua $(REFERENCE) >$@
 
 $(PKG_CONFIG): noether.pc.in include/noether.h $(OBJ)/prefix

@@ -221,6 +221,13 @@ describe("noether-lua", function()
           require "cjson.safe" ~= nil and require "lpeg" ~= nil)]])
     end)
 
+    it("names file, line and variables of what is inside", function()
+      assert.matches("^noether/tables%.lua:%d+: .*\nmap\n$", run_alone [[
+        local sorted_names = require "noether.tables".sorted_names
+        print(select(2, pcall(sorted_names, nil)))
+        print(debug.getlocal(sorted_names, 1))]])
+    end)
+
     it("prefers what is inside to files of the same name", function()
       helper.write(alone .. "/noether/json.lua", "error 'wrong one'")
       assert.equal("true\n", run_alone [[

@@ -6,9 +6,8 @@
 #include <stddef.h>
 
 struct embedded_module {
-    const char *name;  /* "noether.json" */
-    const char *chunk; /* "@noether/json.lua" */
-    const unsigned char *text;
+    const char *name;           /* "noether.json" */
+    const unsigned char *chunk; /* compiled, as of "@noether/json.lua" */
     size_t len;
 };
 

@@ -33,8 +33,8 @@ static int load_embedded(lua_State *L)
 {
     const struct embedded_module *module =
         lua_touserdata(L, lua_upvalueindex(1));
-    int status = luaL_loadbufferx(L, (const char *)module->text, module->len,
-                                  module->chunk, "t");
+    int status = luaL_loadbufferx(L, (const char *)module->chunk, module->len,
+                                  module->name, "b");
 
     if (status != LUA_OK)
         return lua_error(L);

@@ -3,10 +3,11 @@
 # Writes C source that holds files as byte arrays.
 #
 #   embed.sh bytes NAME FILE       const unsigned char NAME[]; size_t NAME_len
-#   embed.sh lua ROOT FILE... [-- ROOT FILE...]
+#   embed.sh lua COMPILER ROOT FILE... [-- ROOT FILE...]
 #                                  the table of modules that src/embedded.h
 #                                  declares; ROOT/a/b.lua is the module a.b,
-#                                  /elsewhere/c.lua is c
+#                                  /elsewhere/c.lua is c; COMPILER is
+#                                  tools/chunk.c
 set -eu
 
 bytes() {
@@ -54,17 +55,18 @@ bytes)
   printf '};\nconst size_t %s_len = sizeof(%s);\n' "$2" "$2"
   ;;
 lua)
-  shift
+  compiler=$2
+  shift 2
   echo '#include "embedded.h"'
   modules "$@" | while read -r number path file; do
-    printf 'static const unsigned char text_%d[] = {\n' "$number"
-    bytes "$file"
+    printf 'static const unsigned char chunk_%d[] = {\n' "$number"
+    "$compiler" "@$path" "$file"
     echo '};'
   done
   echo 'const struct embedded_module embedded_modules[] = {'
   modules "$@" | while read -r number path file; do
-    printf '    {"%s", "@%s", text_%d, sizeof(text_%d)},\n' \
-      "$(module_name "$path")" "$path" "$number" "$number"
+    printf '    {"%s", chunk_%d, sizeof(chunk_%d)},\n' \
+      "$(module_name "$path")" "$number" "$number"
   done
   printf '    {0}};\n'
   ;;

@@ -13,7 +13,7 @@ run() {
 }
 
 c_files() {
-  find src include spec examples -name '*.[ch]' | sort
+  find src include spec tools examples -name '*.[ch]' | sort
 }
 
 includes='-Iinclude -Isrc -Ispec/c -I/usr/include/lua5.4'
@@ -29,7 +29,7 @@ for script in tools/*.sh .ci/run; do
 done
 c_files | run xargs clang-format --dry-run -Werror
 run cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr \
-  --enable=warning,performance,portability -Iinclude -Isrc src spec/c
+  --enable=warning,performance,portability -Iinclude -Isrc src spec/c tools
 run luacheck --no-color -q lua spec tools bench examples types .luacheckrc .busted ./*.rockspec
 run mandoc -T lint -W error man/*.1
 for file in $(find lua -name '*.lua'); do

@@ -530,7 +530,7 @@ describe("runtime = \"auto\"", function()
     assert.equal(1, counter.count())
   end)
 
-  it("does not ask in the next process either, until a warm-up does or it was a while ago", function()
+  it("does not ask in the next process either, but by a warm-up or after a while", function()
     local counter, executor = without_daemon()
     for _ = 1, 2 do
       local ex <close> = executor()
