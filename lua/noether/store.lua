@@ -122,7 +122,7 @@ end
 local function not_found(id_or_name)
   return nil, errors.new{
     kind = "stage_not_found", message = ("no stage '%s' in the store"):format(id_or_name),
-    hint = "put it first; store:list() shows what there is",
+    hint = "put it first; a list of the store shows what there is",
   }
 end
 

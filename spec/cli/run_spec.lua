@@ -124,7 +124,7 @@ describe("noether run", function()
     ["a time that is none"] = { 2, { "double.py", "--timeout", "soon" },
       "option '--timeout': expected a time above 0", "got 'soon'" },
     ["a limit that there is none of"] = { 2, { "double.py", "--limit", "memroy=1G" },
-      "unknown limit 'memroy'" },
+      "unknown limit 'memroy' (known: cpu_secs, ", "memory_bytes" },
     ["an isolation that there is none of"] = { 2, { "double.py", "--isolation", "jail" },
       "must be one of 'auto', 'native'" },
     ["a variable that is not set"] = { 2, { "double.py", "--env", "NOT_SET_HERE" },
@@ -203,8 +203,15 @@ describe("noether run", function()
       clear_env = true, env = { PATH = os.getenv "PATH", TMPDIR = tmp },
     })
     assert.equal("8\n", result.out, result.err)
-    assert.truthy(result.err:find("noether: warning: ", 1, true), result.err)
+    local _, warnings = result.err:gsub("noether: warning: there is no home directory", "")
+    assert.equal(1, warnings, result.err)
     assert.same({}, helper.list(tmp))
+  end)
+
+  it("says that a file is not there where there is no HOME, and so no store", function()
+    command.fail(2, { "run", "no-such.py" }, { "no file 'no-such.py'", "HOME is not set" }, {
+      clear_env = true, env = { PATH = os.getenv "PATH" },
+    })
   end)
 
   it("runs a stage of the store by name and by id", function()

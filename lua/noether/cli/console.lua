@@ -24,6 +24,7 @@ end
 function M.new(environ)
   return setmetatable({
     answer_paints = paints(environ, 1), note_paints = paints(environ, 2), code = nil,
+    told = {},
   }, metatable)
 end
 
@@ -67,11 +68,11 @@ function Console:say(label, text)
     painted(self.note_paints, LABELS[label], label), text))
 end
 
---- Write the warnings of a run, which the library tells in its info and not in the log.
+--- Write the warnings of a run, but for those that the listener was told already.
 -- @tparam ?table info
 function Console:warnings(info)
   for _, warning in ipairs(info and info.warnings or {}) do
-    self:say("warning", warning)
+    if not self.told[warning] then self:say("warning", warning) end
   end
 end
 
@@ -103,6 +104,7 @@ local SHOWN = { warn = "warning", error = "error" }
 -- @treturn function
 function Console:listener()
   return function(level, message)
+    self.told[message] = true
     self:say(SHOWN[level] or level, errors.clean(message))
   end
 end

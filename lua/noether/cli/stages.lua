@@ -102,22 +102,26 @@ local function names_file(word)
   return not is_id(word) and sys.stat(word, true) ~= nil
 end
 
-local function missing(word, dir)
+local function missing(word, reason, hint)
   return nil, errors.new{
-    kind = "stage_not_found", message = ("no file '%s', and no stage of that id or name in %s")
-      :format(errors.clean(word, 200), dir),
-    hint = "'noether store list' shows what is stored",
+    kind = "stage_not_found", hint = hint,
+    message = ("no file '%s', and %s"):format(errors.clean(word, 200), reason),
   }
 end
 
 -- A word with a slash, or that is a file here, is a file; any other is looked for in the store.
 local function from_store(context, word)
-  local store, dir = settings.open_store(context, false)
-  if not store then return nil, dir end
-  local _, err = store:get(word)
-  if err and err.kind == "stage_not_found" then return missing(word, dir) end
-  if err then return nil, err end
-  return store
+  local dir, err = settings.store_dir(context.given, context.environ)
+  if not dir then return missing(word, err.message, err.hint) end
+  local store
+  store, err = settings.open_store(context, false)
+  if not store then return nil, err end
+  local stage
+  stage, err = store:get(word)
+  if stage then return store end
+  if err.kind ~= "stage_not_found" then return nil, err end
+  return missing(word, "no stage of that id or name in " .. dir,
+    "'noether store list' shows what is stored")
 end
 
 -- A stage in the way that an executor takes it. A table that is no stage would raise.

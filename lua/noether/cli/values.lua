@@ -5,6 +5,7 @@ local effects = require "noether.effects"
 local errors = require "noether.error"
 local options = require "noether.options"
 local process = require "noether.process"
+local tables = require "noether.tables"
 local sys = require "noether.sys"
 
 local M = {}
@@ -133,7 +134,10 @@ function M.limit(word)
   local given, text = word:match("^([%w_]+)=(.*)$")
   if not given then return expected("NAME=VALUE such as memory=512M", word) end
   local name = limit_name(given)
-  if not name then return nil, options.unknown("limit", given, process.LIMITS) end
+  if not name then
+    return nil, ("unknown limit '%s' (known: %s)"):format(given,
+      table.concat(tables.sorted_names(process.LIMITS), ", "))
+  end
   local value, reason = LIMIT_VALUES[process.LIMITS[name]](text)
   if not value then return nil, reason end
   return { name = name, value = value }

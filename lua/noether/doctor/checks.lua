@@ -218,9 +218,11 @@ function CHECKS.nix(report)
       .. "own interpreters, and \"nix\" makes one"):format(report.nix.store))
   elseif not report.nix.usable then
     return finding("warn", ("%s; it cannot be used: %s"):format(found, report.nix.reason),
-      "runtime \"auto\" takes this machine's own interpreters, with a warning", report.nix.hint)
+      "runtime \"auto\" takes this machine's own interpreters, with a warning; \"host\" "
+      .. "(NOETHER_RUNTIME=host), without", report.nix.hint)
   end
-  return finding("ok", found, "runtime \"auto\" takes its interpreters")
+  return finding("ok", found, "runtime \"auto\" takes its interpreters, where it has them or can "
+    .. "fetch them")
 end
 
 local function check_interpreter(language)
