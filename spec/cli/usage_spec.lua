@@ -87,6 +87,20 @@ describe("noether", function()
     for name in pairs(checks.VARIABLES) do assert.is_true(told[name], name) end
   end)
 
+  it("explains the exit codes of each verb alone", function()
+    local function codes(...)
+      local text = command.succeed{ ... }:match("\nExit codes:\n(.*)")
+      local found = {}
+      for code in text:gmatch("   (%S+)  [^\n]+\n") do found[#found + 1] = code end
+      return table.concat(found, " ")
+    end
+    assert.equal("0 1 2 124 125 130", codes("run", "--help"))
+    assert.equal("0 1 2 125 130", codes("doctor", "--help"))
+    assert.equal("0 2 125 130", codes("store", "put", "--help"))
+    assert.equal("0 124 125 126 127 128+n 130", codes("sandbox", "--help"))
+    assert.equal("0 1 2 124 125 126 127 128+n 130", codes("--help"))
+  end)
+
   it("has its exit codes and verbs in the README", function()
     local readme = helper.read(helper.root .. "/README.md")
     for _, entry in ipairs(exits.TABLE) do

@@ -244,10 +244,13 @@ function M.read(root, words)
   return read(root, words, verb, depth)
 end
 
-local function codes_text()
+-- Those of one verb; of the verb of all verbs, all.
+local function codes_text(root, verb)
   local lines = { "", "Exit codes:" }
   for _, entry in ipairs(exits.TABLE) do
-    lines[#lines + 1] = ("   %-22s %s"):format(entry[1], entry[2])
+    local says = entry.verbs and entry.verbs[verb.name]
+    if not entry.verbs or verb == root or says == nil and entry.others then says = entry[2] end
+    if says then lines[#lines + 1] = ("   %-22s %s"):format(entry[1], says) end
   end
   return table.concat(lines, "\n")
 end
@@ -258,7 +261,7 @@ end
 -- @treturn string
 function M.help(root, words)
   local verb, depth = verb_of(root, words)
-  local parts = { parser_of(build(root), words, depth):get_help(), codes_text() }
+  local parts = { parser_of(build(root), words, depth):get_help(), codes_text(root, verb) }
   if verb.examples then table.insert(parts, 2, examples_text(verb)) end
   return table.concat(parts, "\n") .. "\n"
 end

@@ -17,9 +17,9 @@ local values = require "noether.cli.values"
 local M = {
   name = "sandbox", summary = "run any command in a sandbox",
   about = "Run a command in a sandbox: the system's programs and libraries read-only, private "
-    .. "/work and /tmp, no network, none of your files. The exit code is the command's, or 128+n "
-    .. "for signal n; 124: a deadline or limit was met; 125: noether failed; 126: the command "
-    .. "cannot be executed; 127: there is none.",
+    .. "/work and /tmp, no network, none of your files. It uses this terminal, but does not own it: "
+    .. "Ctrl-C ends all of it, and a shell in it has no job control. The exit code is the "
+    .. "command's own, unless it is one of those below.",
   arguments = { {
     name = "command", value = "COMMAND", count = "+", about = "the command and its arguments",
   } },
@@ -27,8 +27,8 @@ local M = {
   examples = {
     { "noether sandbox -- sh -c 'id; ls /'", "what it looks like inside" },
     { "noether sandbox --work-dir . --timeout 5m -- make", "a build that can write only here" },
-    { "noether sandbox --network --read ~/.ssh/known_hosts -- git ls-remote URL",
-      "the network, and one file" },
+    { "noether sandbox --network -- git ls-remote URL", "with the network" },
+    { "noether sandbox --read data.csv:/work/data.csv -- wc -l data.csv", "with a file to read" },
     { "noether sandbox --policy tools.lua -- tool", "what is inside from a file: noether(1)" },
   },
 }
