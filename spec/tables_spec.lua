@@ -16,4 +16,16 @@ describe("tables", function()
     assert.same({ "a", "b", "c" }, tables.sorted_names{ c = 1, a = 2, b = 3 })
     assert.same({}, tables.sorted_names{})
   end)
+
+  it("tells lists without holes, and tables by names", function()
+    local function is_number(value) return type(value) == "number" end
+    for _, value in ipairs{ {}, { 1, 2 } } do assert.is_true(tables.is_list(value, is_number)) end
+    for _, value in ipairs{ "1", { 1, "2" }, { 1, nil, 3 }, { 1, a = 2 } } do
+      assert.is_false(tables.is_list(value, is_number))
+    end
+    for _, value in ipairs{ {}, { a = 1 } } do assert.is_true(tables.is_map(value, is_number)) end
+    for _, value in ipairs{ "a", { a = "1" }, { 1, a = 2 } } do
+      assert.is_false(tables.is_map(value, is_number))
+    end
+  end)
 end)

@@ -12,6 +12,7 @@ local json = require "noether.json"
 local options = require "noether.options"
 local process = require "noether.process"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -44,13 +45,10 @@ local function new_look(given, environ)
   return {
     environ = environ, path = environ.PATH, cache_dir = given.cache_dir, await = coroutine.yield,
     launch = function(argv, opts)
-      local copy = {}
-      for name, value in pairs(opts) do
-        copy[name] = value
-      end
       local left = math.max(deadline - sys.clock(), 0.001)
-      copy.timeout_secs = math.min(opts.timeout_secs or math.huge, left)
-      return process.launch(argv, copy)
+      return process.launch(argv, tables.merged(opts, {
+        timeout_secs = math.min(opts.timeout_secs or math.huge, left),
+      }))
     end,
   }
 end

@@ -6,6 +6,7 @@
 local errors = require "noether.error"
 local options = require "noether.options"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -87,12 +88,7 @@ end
 -- @tparam table description left as it is
 -- @treturn table a copy
 function M.apply(chosen, description)
-  local copy = {}
-  for name, value in pairs(description) do
-    copy[name] = value
-  end
-  copy.backend, copy.bwrap_path = chosen.backend, chosen.path
-  return copy
+  return tables.merged(description, { backend = chosen.backend, bwrap_path = chosen.path })
 end
 
 local ABSENT = { ENOENT = true, ENOTDIR = true, EACCES = true, ELOOP = true }

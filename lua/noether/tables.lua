@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
---- Plain tables, copied and listed.
+--- Plain tables: copied, listed and looked at.
 local M = {}
 
 --- A copy of one table with another's fields over it.
@@ -26,6 +26,32 @@ function M.sorted_names(map)
   end
   table.sort(names)
   return names
+end
+
+--- Whether a value is a list without holes, and nothing beside.
+-- @param value
+-- @tparam function test of each item
+-- @treturn boolean
+function M.is_list(value, test)
+  if type(value) ~= "table" then return false end
+  local count = 0
+  for key, item in pairs(value) do
+    if type(key) ~= "number" or not test(item) then return false end
+    count = count + 1
+  end
+  return count == #value
+end
+
+--- Whether a value is a table by names.
+-- @param value
+-- @tparam function test of each item
+-- @treturn boolean
+function M.is_map(value, test)
+  if type(value) ~= "table" then return false end
+  for key, item in pairs(value) do
+    if type(key) ~= "string" or not test(item) then return false end
+  end
+  return true
 end
 
 return M

@@ -20,6 +20,7 @@ local options = require "noether.options"
 local process = require "noether.process"
 local sets = require "noether.set"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -110,11 +111,7 @@ function Task:launch(argv, opts)
   if self.closed then return nil, failure("closed", CLOSED) end
   local poller, err = self:own_poller()
   if not poller then return nil, err end
-  local copy = { poller = poller }
-  for name, value in pairs(opts) do
-    copy[name] = value
-  end
-  return process.launch(argv, copy)
+  return process.launch(argv, tables.merged({ poller = poller }, opts))
 end
 
 --- For the work: park until a process is over.

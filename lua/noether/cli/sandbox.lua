@@ -17,8 +17,8 @@ local values = require "noether.cli.values"
 local M = {
   name = "sandbox", summary = "run any command in a sandbox",
   about = "Run a command in a sandbox: the system's programs and libraries read-only, private "
-    .. "/work and /tmp, no network, none of your files. It uses this terminal, but does not own it: "
-    .. "Ctrl-C ends all of it, and a shell in it has no job control. The exit code is the "
+    .. "/work and /tmp, no network, none of your files. It uses this terminal, but does not own "
+    .. "it: Ctrl-C ends all of it, and a shell in it has no job control. The exit code is the "
     .. "command's own, unless it is one of those below.",
   arguments = { {
     name = "command", value = "COMMAND", count = "+", about = "the command and its arguments",

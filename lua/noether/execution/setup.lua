@@ -49,13 +49,10 @@ local function setup_context(job, task)
     lock = function(path) return wait_for_lock(path, task, is_late) end,
     await = function(proc) return task:await(proc) end,
     launch = function(argv, opts)
-      local copy = {}
-      for name, value in pairs(opts) do
-        copy[name] = value
-      end
       local left = math.max(deadline - sys.clock(), 0.001)
-      copy.timeout_secs = math.min(opts.timeout_secs or math.huge, left)
-      return task:launch(argv, copy)
+      return task:launch(argv, tables.merged(opts, {
+        timeout_secs = math.min(opts.timeout_secs or math.huge, left),
+      }))
     end,
   }
 end

@@ -2,6 +2,7 @@
 --- What the fields of a policy module are, and what each of its hooks must return.
 -- A check takes a value and gives true, or nil and what was expected.
 local errors = require "noether.error"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -16,24 +17,6 @@ local function is_text(value)
   return type(value) == "string" and not value:find("%z")
 end
 
-local function is_list(value, test)
-  if type(value) ~= "table" then return false end
-  local count = 0
-  for key, item in pairs(value) do
-    if type(key) ~= "number" or not test(item) then return false end
-    count = count + 1
-  end
-  return count == #value
-end
-
-local function is_map(value, test)
-  if type(value) ~= "table" then return false end
-  for key, item in pairs(value) do
-    if type(key) ~= "string" or not test(item) then return false end
-  end
-  return true
-end
-
 local function is_file_name(name)
   return is_text(name) and name:find("^[%w_][%w_.-]*$") ~= nil and #name <= 100
 end
@@ -44,9 +27,9 @@ end
 
 local is_function = expect("a function", function(v) return type(v) == "function" end)
 local is_string = expect("a string", is_text)
-local is_strings = expect("a list of strings", function(v) return is_list(v, is_text) end)
+local is_strings = expect("a list of strings", function(v) return tables.is_list(v, is_text) end)
 local is_string_map = expect("a table of strings by name", function(v)
-  return is_map(v, is_text)
+  return tables.is_map(v, is_text)
 end)
 
 local function is_attribute(value)
@@ -55,15 +38,15 @@ end
 
 local is_runtime = expect("a table with `programs` (names) and `probe` (arguments), and if wanted "
   .. "`attribute`, `tools` (attributes of nixpkgs) and `packages` (boolean)", function(v)
-  return type(v) == "table" and is_list(v.programs, is_text) and #v.programs > 0
-    and is_list(v.probe, is_text) and (v.attribute == nil or is_attribute(v.attribute))
-    and is_list(v.tools or {}, is_attribute)
+  return type(v) == "table" and tables.is_list(v.programs, is_text) and #v.programs > 0
+    and tables.is_list(v.probe, is_text) and (v.attribute == nil or is_attribute(v.attribute))
+    and tables.is_list(v.tools or {}, is_attribute)
     and (v.packages == nil or type(v.packages) == "boolean")
 end)
 
 local is_installer = expect("a table with `venv` and `install` (arguments)", function(v)
-  return type(v) == "table" and is_list(v.venv, is_text) and #v.venv > 0
-    and is_list(v.install, is_text) and #v.install > 0
+  return type(v) == "table" and tables.is_list(v.venv, is_text) and #v.venv > 0
+    and tables.is_list(v.install, is_text) and #v.install > 0
 end)
 
 --- The fields of each kind of module: { check, required of a new module }.
@@ -111,7 +94,7 @@ local function wrapped(_, script, reason)
 end
 
 local function arguments(_, argv)
-  if is_list(argv, is_text) and argv[1] and argv[1]:sub(1, 1) == "/" then return true end
+  if tables.is_list(argv, is_text) and argv[1] and argv[1]:sub(1, 1) == "/" then return true end
   return nil, "a list of strings without NUL, the program's absolute path first"
 end
 
@@ -127,12 +110,12 @@ local function variables(_, env)
 end
 
 local function requirements(_, list, rejected)
-  if is_list(list, is_text) and rejected == nil then return true end
+  if tables.is_list(list, is_text) and rejected == nil then return true end
   local function is_rejection(item)
     return type(item) == "table" and is_text(item.spec) and type(item.reason) == "string"
   end
-  local is_rest = list == nil or is_list(list, is_text)
-  if is_rest and is_list(rejected, is_rejection) then return true end
+  local is_rest = list == nil or tables.is_list(list, is_text)
+  if is_rest and tables.is_list(rejected, is_rejection) then return true end
   return nil, "a list of strings; or nil (or the rest) and a list of { spec =, reason = }"
 end
 
@@ -163,7 +146,7 @@ end
 
 -- Whoever runs them fills in the program, which may be a placeholder still.
 local function command(_, argv)
-  if is_list(argv, is_text) and argv[1] then return true end
+  if tables.is_list(argv, is_text) and argv[1] then return true end
   return nil, "a list of strings without NUL, the program first"
 end
 
@@ -185,7 +168,7 @@ M.RESULTS = {
   install_argv = command,
   requirements_file = file_text,
   detect = function(_, list)
-    if is_list(list, is_text) then return true end
+    if tables.is_list(list, is_text) then return true end
     return nil, "a list of strings"
   end,
   describe = function(_, description)

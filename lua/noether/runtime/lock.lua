@@ -32,14 +32,6 @@ local function is_text(value)
   return type(value) == "string" and value ~= "" and not value:find("[%z\1-\31\127]")
 end
 
-local function is_list(value, test)
-  if type(value) ~= "table" then return false end
-  for key, item in pairs(value) do
-    if type(key) ~= "number" or not test(item) then return false end
-  end
-  return true
-end
-
 --- Whether a path is that of an object in a store.
 -- @tparam string path
 -- @tparam string store_dir
@@ -77,12 +69,12 @@ end
 -- Each field of an entry, and what it must be.
 local function entry_checks(store_dir)
   local function is_path(value) return M.is_store_path(value, store_dir) end
-  local function is_paths(value) return is_list(value, is_path) end
+  local function is_paths(value) return tables.is_list(value, is_path) end
   local function is_program(value) return is_text(value) and not value:find("/..", 1, true) end
   return {
     reference = M.is_reference, attribute = is_text, version = is_text, nix = is_text,
     path = is_path, paths = is_paths, closure = is_paths,
-    packages = function(value) return is_list(value, is_text) end,
+    packages = function(value) return tables.is_list(value, is_text) end,
     program = is_program, variables = are_variables,
     shell = function(value) return value == nil or is_program(value) end,
   }
@@ -110,14 +102,6 @@ local function empty()
   return { version = VERSION, references = {}, runtimes = {} }
 end
 
-local function is_map(value, test)
-  if type(value) ~= "table" then return false end
-  for key, item in pairs(value) do
-    if type(key) ~= "string" or not test(item) then return false end
-  end
-  return true
-end
-
 local function is_table(value)
   return type(value) == "table"
 end
@@ -128,9 +112,11 @@ local function check(value)
     return nil, ("it is of version %s, and this is for version %d"):format(
       errors.clean(tostring(value.version), 40), VERSION)
   end
-  if not is_map(value.references, M.is_reference) then return nil, "'references' is wrong" end
-  local function is_section(section) return is_map(section, is_table) end
-  if not is_map(value.runtimes, is_section) then return nil, "'runtimes' is wrong" end
+  if not tables.is_map(value.references, M.is_reference) then
+    return nil, "'references' is wrong"
+  end
+  local function is_section(section) return tables.is_map(section, is_table) end
+  if not tables.is_map(value.runtimes, is_section) then return nil, "'runtimes' is wrong" end
   return true
 end
 
