@@ -244,8 +244,8 @@ for _, backend in ipairs(BACKENDS) do
     end)
     teardown(function() ex:close() end)
 
-    -- Its daemon holds stdout and stderr, ignores signals and has a session of its own; and is known
-    -- by how long it sleeps.
+    -- Its daemon holds stdout and stderr, ignores signals and has a session of its own; and is
+    -- known by how long it sleeps.
     local MARK = ("9%06d"):format(sys.getpid())
     local DAEMON = ([[
 execute() {
