@@ -59,7 +59,8 @@ cage.each("memory beyond the limit", function(backend)
   local LIMITS = { memory_bytes = 64 * MIB, private_bytes = 16 * MIB, file_bytes = 256 * MIB }
   local WAYS = {
     heap = "heap=200", ["a private mapping"] = "private_map=200",
-    ["a shared mapping"] = "shared_map=200",
+    ["a shared mapping"] = "shared_map=200", ["tables of pages"] = "page_tables=200",
+    ["a mapping whose size cannot be looked at"] = "unseen_map=400",
   }
   for how, word in pairs(WAYS) do
     it("by " .. how .. " is memory_limit", function()
