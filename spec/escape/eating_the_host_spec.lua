@@ -64,8 +64,9 @@ cage.each("memory beyond the limit", function(backend)
   }
   for how, word in pairs(WAYS) do
     it("by " .. how .. " is memory_limit", function()
-      local report = cage.run(backend, { word, "nap=3000" }, { limits = LIMITS })
+      local report = cage.run(backend, { word, "nap=5000" }, { limits = LIMITS })
       assert.equal("memory_limit", report.result.reason, report:explain(word))
+      assert.is_nil(report.outcome["nap=5000"], "it was seen too late")
       assert.is_true(report.tried[word])
       assert.is_true(enforces(report, "memory_sampled", "memory_cgroup"))
     end)

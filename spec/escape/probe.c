@@ -1186,7 +1186,7 @@ static int try_page_tables(const char *mib)
 static void *keep_mappings(void *unused)
 {
     enum { POPULATE_READ = 22 };
-    size_t size = 32768 * (size_t)MIB;
+    size_t size = 524288 * (size_t)MIB;
     void *memory = mmap(NULL, size, PROT_READ,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
