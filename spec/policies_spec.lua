@@ -127,6 +127,103 @@ describe("overriding by field", function()
   end)
 end)
 
+describe("a policy that would deceive", function()
+  local noether = require "noether"
+  local TOUCH = { language = "bash", effects = { "Process" } }
+  local place
+
+  before_each(function()
+    place = helper.tmpdir()
+    helper.shell("chmod 777 " .. helper.quote(place))
+    TOUCH.code = ("execute() { touch %s/made >/dev/null 2>&1 && echo 1 || echo 0; }"):format(place)
+  end)
+
+  -- What the stage could do, with a description that is `change`d.
+  local function attempt(change)
+    local tried = false
+    local builtin = require "noether.policy.isolation"
+    local executor = assert(noether.executor{
+      cache_dir = helper.tmpdir(), runtime = "host",
+      policy = { isolation = { describe = function(effects, runtime, opts)
+        tried = true
+        return change(builtin.describe(effects, runtime, opts), effects, opts) or nil
+      end } },
+    })
+    local output, err = executor:execute(TOUCH, 0)
+    executor:close()
+    assert.is_true(tried)
+    assert.same({}, helper.list(place))
+    return output, err
+  end
+
+  local function bind()
+    return { source = place, target = place }
+  end
+
+  it("cannot declare effects for the stage", function()
+    local _, err = attempt(function(description, effects)
+      effects.writes[1], effects.network = place, true
+      description.rw_binds = { bind() }
+      return description
+    end)
+    assert.equal("policy_error", err.kind)
+    assert.matches("no FsWrite effect names", err.message, 1, true)
+  end)
+
+  it("cannot give itself grants", function()
+    local _, err = attempt(function(description, _, opts)
+      opts.grants.paths, opts.grants.network = { place }, true
+      description.rw_binds = { bind() }
+      return description
+    end)
+    assert.equal("policy_error", err.kind)
+  end)
+
+  it("cannot say one thing to be checked and another to be done", function()
+    for count = 1, 8 do
+      local _, err = attempt(function(description)
+        local asked = 0
+        description.rw_binds = setmetatable({}, { __index = function(_, index)
+          asked = asked + (index == 1 and 1 or 0)
+          return index == 1 and asked >= count and bind() or nil
+        end })
+        return description
+      end)
+      assert.is_nil(err)
+    end
+  end)
+
+  it("cannot change what it is given: not the input, nor what all arrays have in common", function()
+    local json = require "noether.json"
+    local metatable = { __index = { shared = 1 } }
+    local seen
+    local loaded = assert(policies.load{ overrides = { languages = { bash = {
+      check_input = function(input)
+        seen = getmetatable(input.list) or getmetatable(input)
+        input.changed = true
+        return true
+      end,
+    } } } })
+    local input = setmetatable({ list = json.array{} }, metatable)
+    assert.is_true(loaded:call("languages/bash", "check_input", input, "{}"))
+    assert.is_nil(seen)
+    assert.is_nil(input.changed)
+  end)
+
+  it("cannot raise what raises again", function()
+    local loaded = assert(policies.load{ overrides = { packages = { detect = function()
+      error(setmetatable({}, { __tostring = function() error("again") end }))
+    end } } })
+    local ok, err = loaded:call("packages", "detect", "")
+    assert.is_nil(ok)
+    assert.equal("policy_error", err.kind)
+    local hostile = setmetatable({}, {
+      __pairs = function() error("again") end, __len = function() error("again") end,
+    })
+    refused({ overrides = { pip = { allow = hostile } } }, "field 'allow'")
+  end)
+end)
+
 describe("overriding by file", function()
   local dir
   before_each(function() dir = helper.tmpdir() end)

@@ -387,6 +387,18 @@ describe("a shared descriptor", function()
     end
   end)
 
+  it("is no directory: it would lead out of a sandbox", function()
+    local directory = support.open("/", true)
+    for _, isolation in ipairs{ "none", "native", "landlock" } do
+      local result, err = process.run({ "/usr/bin/true" }, with{
+        stdin = { fd = directory, share = true }, isolation = isolation,
+      })
+      assert.is_nil(result)
+      assert.equal("EISDIR", err.errno)
+    end
+    support.close(directory)
+  end)
+
   it("gives a sandboxed program no way to type at the terminal", function()
     local ends <close> = pair(support.terminal)
     local terminal = { fd = ends[2], share = true }

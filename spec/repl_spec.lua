@@ -181,6 +181,18 @@ describe("the prompt on a terminal", function()
     terminal:enter("require('noether.js\t').decode('[7]')[1]", "\n7\r?\n")
   end)
 
+  it("does not complete names that would end the string, or command the terminal", function()
+    local complete = require "noether.repl.complete"
+    local before = "io.open('" .. home .. "/names/"
+    for _, name in ipairs{ "\27]0;title\7", "x')os.exit(7)--", "a\nb", "\226\128\174", "\194\1556n" } do
+      helper.write(home .. "/names/" .. name, "")
+    end
+    assert.is_nil(complete.complete(before, 80, _G, {}))
+    helper.write(home .. "/names/plain é", "")
+    assert.equal("plain é", complete.complete(before, 80, _G, {}))
+    helper.remove(home .. "/names")
+  end)
+
   it("takes pasted text as it is, and runs it when told", function()
     local terminal <close> = ready()
     terminal:type("\27[200~if true then\n\tpasted = 1\nend\npasted + 1\n\27[201~")

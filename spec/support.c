@@ -164,7 +164,9 @@ static int support_flags(lua_State *L)
 static int support_open(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    bool reads = lua_toboolean(L, 2) != 0; /* only */
+    int fd =
+        open(path, (reads ? O_RDONLY : O_RDWR | O_CREAT) | O_CLOEXEC, 0600);
 
     if (fd < 0)
         return luaL_error(L, "open %s: %s", path, strerror(errno));

@@ -210,6 +210,18 @@ describe("a trace", function()
     end
   end)
 
+  it("does not take the place of a device, nor of a link to one", function()
+    local dir = helper.tmpdir()
+    helper.shell(("cd %s && mkfifo fifo && ln -s fifo link && ln -s /dev/null null"):format(dir))
+    for _, name in ipairs{ "fifo", "link", "null" } do
+      local before = sys.stat(dir .. "/" .. name).type
+      local _, err = trace.write(dir .. "/" .. name, {})
+      assert.equal("input_invalid", err.kind)
+      assert.matches("not a regular file", err.message, 1, true)
+      assert.equal(before, sys.stat(dir .. "/" .. name).type)
+    end
+  end)
+
   it("raises on what is no list of records, and on wrong options", function()
     for _, case in ipairs{
       { { 5 }, "records: expected a table" }, { { { 5 } }, "records[1]: expected a table" },

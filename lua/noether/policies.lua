@@ -5,7 +5,9 @@
 -- A policy module is a table of pure functions ("hooks") and data. Fields are replaced in a copy
 -- of the module that belongs to this executor alone, so built-in hooks see the data that took the
 -- place of theirs. A policy may be wrong: a hook that raises, or whose answer has another shape
--- than it must have, is a `policy_error`, and nothing is run.
+-- than it must have, is a `policy_error`, and nothing is run. What was overridden is given copies
+-- and its answers are copied, so that it can change neither what they are checked by nor, once
+-- they are, the answers.
 local compat = require "noether.compat"
 local errors = require "noether.error"
 local files = require "noether.policies.files"
@@ -55,7 +57,8 @@ end
 local function check_field(module, builtin, origin, field, value)
   local known = fields_of(module)
   if known[field] then
-    local ok, expected = known[field][1](value)
+    local called, ok, expected = compat.try(known[field][1], value)
+    if not called then return wrong(origin, field, "a value that can be looked at") end
     if not ok then return wrong(origin, field, ("%s, got %s"):format(expected, type(value))) end
     return true
   end
@@ -78,15 +81,16 @@ end
 -- Replace fields of one module, or add a language.
 function Policies:apply(module, fields, origin)
   local target = self.modules[module]
-  for field, value in pairs(fields) do
+  for field, value in next, fields do
     local ok, err = check_field(module, target, origin, field, value)
     if not ok then return nil, err end
   end
   local made = not target
   target = target or {}
-  for field, value in pairs(fields) do
+  for field, value in next, fields do
     target[field] = value
     self.origins[module .. "." .. field] = origin
+    self.changed[module] = true
   end
   if made then return self:add_language(module, target, origin) end
   return true
@@ -192,7 +196,7 @@ function Policies:index_languages()
 end
 
 local function builtin()
-  local self = setmetatable({ modules = {}, origins = {} }, metatable)
+  local self = setmetatable({ modules = {}, origins = {}, changed = {} }, metatable)
   for name in pairs(MODULES) do
     self.modules[name] = fresh_module(name)
   end
@@ -295,6 +299,19 @@ local function after_first(_, ...)
   return ...
 end
 
+-- `compat.try`, with copies of all that goes in and of all that comes out.
+local function try_with_copies(fn, ...)
+  local arguments = compat.pack(...)
+  for i = 1, arguments.n do
+    arguments[i] = tables.plain(arguments[i])
+  end
+  local results = compat.pack(compat.try(fn, compat.unpack(arguments, 1, arguments.n)))
+  for i = 1, results.n do
+    results[i] = results[1] and tables.plain(results[i]) or results[i]
+  end
+  return compat.unpack(results, 1, results.n)
+end
+
 --- Call a hook and check what it returns.
 -- @tparam string module
 -- @tparam string hook
@@ -303,10 +320,11 @@ end
 -- returned another shape than it must
 function Policies:call(module, hook, ...)
   local fn = self.modules[module][hook]
-  local results = compat.pack(compat.try(fn, ...))
+  local try = self.changed[module] and try_with_copies or compat.try
+  local results = compat.pack(try(fn, ...))
   if not results[1] then
     return files.failed(("%s: hook '%s' raised: %s"):format(
-      self:hook_place(module, hook, fn), hook, tostring(results[2])))
+      self:hook_place(module, hook, fn), hook, files.said(results[2])))
   end
   local check = shapes.RESULTS[hook]
   local ok, expected = check((...), after_first(compat.unpack(results, 1, results.n)))

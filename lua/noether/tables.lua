@@ -17,6 +17,25 @@ function M.merged(base, over)
   return copy
 end
 
+local function plain(value, seen)
+  if type(value) ~= "table" then return value end
+  if seen[value] then return seen[value] end
+  local copy = {}
+  seen[value] = copy
+  for key, item in next, value do
+    copy[key] = plain(item, seen)
+  end
+  return copy
+end
+
+--- A copy, all the way down, that shares no table and has no metatable: what it says once it says
+-- always, and to nobody else.
+-- @param value anything
+-- @return the copy; what is no table, as it is
+function M.plain(value)
+  return plain(value, {})
+end
+
 --- @tparam table map
 -- @treturn table a list of its keys, sorted
 function M.sorted_names(map)

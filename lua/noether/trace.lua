@@ -173,8 +173,17 @@ function Writer:page()
   return (template.page:gsub("{{(%l+)}}", parts))
 end
 
+-- A link to a device (`/dev/stdout`) is as little ours to replace as the device.
+local function write_page(self)
+  local stat = sys.stat(self.path, true)
+  if stat and stat.type ~= "file" then
+    return nil, self.path .. ": not a regular file", stat.type == "directory" and "EISDIR" or "EINVAL"
+  end
+  return sys.write_file(self.path, self:page(), FILE_MODE)
+end
+
 local function write(self)
-  local ok, message, errno = sys.write_file(self.path, self:page(), FILE_MODE)
+  local ok, message, errno = write_page(self)
   if ok then return true end
   return nil, errors.new{
     kind = "input_invalid", message = "trace: " .. message, errno = errno,

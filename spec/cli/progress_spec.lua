@@ -51,3 +51,27 @@ describe("progress", function()
     assert.same({ "7\n", "" }, { out, err })
   end)
 end)
+
+describe("on a terminal, what a stage says", function()
+  local STAGE = "execute() {\n"
+    .. "  printf 'log\\t\\033]52;c;AAAA\\007\\033[6n\\302\\2336n\\n' >&2\n"
+    .. "  printf '\"\\302\\2336n\\177\"'\n}\n"
+  local path
+
+  setup(function() path = command.directory{ ["stage.sh"] = STAGE } .. "/stage.sh" end)
+
+  it("gives it no commands: those can make it type", function()
+    local output = helper.shell(("TERM=xterm script -qec %s /dev/null"):format(
+      helper.quote(("%s run --runtime host %s"):format(command.path, helper.quote(path)))))
+    assert.truthy(output:find("log\t\\x1B]52;c;AAAA\\x07\\x1B[6n\\xC2\\x9B6n", 1, true), output)
+    assert.truthy(output:find('"\\u009b6n\\u007f"', 1, true), output)
+    assert.falsy(output:find("\27]", 1, true))
+    assert.falsy(output:find("\194\155", 1, true))
+  end)
+
+  it("is what it was, for files and programs", function()
+    local out, err = command.succeed{ "run", "--runtime", "host", path }
+    assert.truthy(err:find("\27[6n", 1, true))
+    assert.truthy(out:find("6n", 1, true))
+  end)
+end)

@@ -59,12 +59,14 @@ cage.each("memory beyond the limit", function(backend)
   local LIMITS = { memory_bytes = 64 * MIB, private_bytes = 16 * MIB, file_bytes = 256 * MIB }
   local WAYS = {
     heap = "heap=200", ["a private mapping"] = "private_map=200",
-    ["a shared mapping"] = "shared_map=200",
+    ["a shared mapping"] = "shared_map=200", ["tables of pages"] = "page_tables=200",
+    ["a mapping whose size cannot be looked at"] = "unseen_map=400",
   }
   for how, word in pairs(WAYS) do
     it("by " .. how .. " is memory_limit", function()
-      local report = cage.run(backend, { word, "nap=3000" }, { limits = LIMITS })
+      local report = cage.run(backend, { word, "nap=5000" }, { limits = LIMITS })
       assert.equal("memory_limit", report.result.reason, report:explain(word))
+      assert.is_nil(report.outcome["nap=5000"], "it was seen too late")
       assert.is_true(report.tried[word])
       assert.is_true(enforces(report, "memory_sampled", "memory_cgroup"))
     end)

@@ -1164,6 +1164,60 @@ static int try_shared_map(const char *mib)
     return mapped(mib, MAP_SHARED);
 }
 
+/* With nothing behind them: of each, one page is read. */
+static int try_page_tables(const char *mib)
+{
+    size_t tables = (size_t)number(mib) * MIB / 4096;
+    size_t reach = 2 * MIB;
+    volatile const char *memory =
+        mmap(NULL, tables * reach, PROT_READ,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return errno;
+    madvise((void *)(uintptr_t)memory, tables * reach, MADV_NOHUGEPAGE);
+    for (size_t i = 0; i < tables; i++)
+        (void)memory[i * reach];
+    return 0;
+}
+
+/* One thread keeps the lock of our mappings for as long as it can, without
+ * any memory of its own; one waits to change them, so that others wait. */
+static void *keep_mappings(void *unused)
+{
+    enum { POPULATE_READ = 22 };
+    size_t size = 524288 * (size_t)MIB;
+    void *memory = mmap(NULL, size, PROT_READ,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    (void)unused;
+    while (memory != MAP_FAILED && madvise(memory, size, POPULATE_READ) == 0)
+        madvise(memory, size, MADV_DONTNEED);
+    return NULL;
+}
+
+static void *change_mappings(void *unused)
+{
+    (void)unused;
+    for (;;)
+        munmap(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+               4096);
+    return NULL;
+}
+
+static int try_unseen_map(const char *mib)
+{
+    size_t size = (size_t)number(mib) * MIB;
+    pthread_t thread;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (pthread_create(&thread, NULL, keep_mappings, NULL) != 0 ||
+        pthread_create(&thread, NULL, change_mappings, NULL) != 0)
+        return EAGAIN;
+    return touched(memory, size);
+}
+
 /* Ends at the first error; how much was written is a value. */
 static int filled(int fd, long mib)
 {
@@ -1615,6 +1669,8 @@ static const struct {
     TRY(heap),
     TRY(private_map),
     TRY(shared_map),
+    TRY(page_tables),
+    TRY(unseen_map),
     TRY(memory_file),
     TRY(fill),
     TRY(shm_eater),

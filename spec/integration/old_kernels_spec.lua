@@ -5,6 +5,7 @@ local helper = require "spec.helper"
 local core = require "noether.core"
 local isolation = require "noether.isolation"
 local process = require "noether.process"
+local support = require "spec.support"
 
 local function launch(backend, command, opts)
   local chosen = assert(isolation.choose(backend, process.launch, { path = "/usr/bin" }))
@@ -43,6 +44,22 @@ describe("a kernel", function()
     assert.is_false(claims(without, "landlock"))
     assert.equal("x\n", without.stdout)
     assert.truthy(without.stderr:find("Read%-only file system"))
+  end)
+
+  it("without Landlock lets a shared file be opened anew, as SECURITY.md says", function()
+    local path = helper.write(helper.tmpdir() .. "/shared", "before")
+    helper.shell("chmod 666 " .. path)
+    for _, landlock in ipairs{ 0, 6 } do
+      core.pretend{ landlock = landlock }
+      local file = support.open(path, true)
+      local result = assert(launch("native", "(echo after >/proc/self/fd/0) 2>&1", {
+        stdin = { fd = file, share = true },
+      }))
+      support.close(file)
+      assert.equal(landlock == 0 and "" or "denied", result.stdout:match("denied") or result.stdout)
+      assert.equal(landlock == 0 and "after\n" or "before", helper.read(path))
+      helper.write(path, "before")
+    end
   end)
 
   for version = 1, 6 do

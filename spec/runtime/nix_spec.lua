@@ -306,6 +306,8 @@ describe("nix.resolve", function()
       { '"variables": {}', '"variables": { "LD_PRELOAD": "/tmp/x.so" }' },
       { '"reference": "[^"]*"', '"reference": "--help"' },
       { '"version": "[^"]*"', '"version": 5' },
+      { '"path": "[^"]*"', ('"path": "%s/store/%s-other"'):format(dir, HASH) },
+      { '"paths": %[', ('"paths": [ "%s/store/%s-other",'):format(dir, HASH) },
     }
     for _, change in ipairs(changes) do
       local text, count = good:gsub(change[1], (change[2]:gsub("%%", "%%%%")), 1)

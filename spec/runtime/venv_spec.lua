@@ -170,6 +170,50 @@ describe("packages", function()
     assert.equal(1, noether.check(ex:execute(stage("needs==1.0"), 1)))
   end)
 
+  it("are subject to the lists of each executor, whoever has installed them", function()
+    local dir, cache = wheels.make{ TINY, { name = "needs", requires = { "tiny>=1" } } },
+      helper.tmpdir()
+    local open <close> = executor{ cache_dir = cache, pip = { find_links = { dir } } }
+    assert.equal(1, noether.check(open:execute(stage("needs==1.0"), 1)))
+    local strict <close> = executor{
+      cache_dir = cache, pip = { find_links = { dir } }, policy = { pip = { deny = { "tiny" } } },
+    }
+    fails("package_rejected", "'tiny==1.0'", strict:execute(stage("needs==1.0"), 1))
+    assert.equal(1, noether.check(open:execute(stage("needs==1.0"), 1)))
+  end)
+
+  it("cannot hide what came along behind another interpreter's directory", function()
+    local dir = wheels.make{ TINY, {
+      name = "needs", requires = { "tiny>=1" }, files = {
+        ["needs-1.0.data/data/lib/python3.0/site-packages/needs-1.0.dist-info/RECORD"] = "",
+      },
+    } }
+    local ex <close> = executor{
+      pip = { find_links = { dir } }, policy = { pip = { deny = { "tiny" } } },
+    }
+    fails("package_rejected", "'tiny==1.0'", ex:execute(stage("needs==1.0"), 1))
+    local open <close> = executor{ pip = { find_links = { dir } } }
+    local _, err, info = open:execute(stage("needs==1.0"), 1)
+    assert.is_nil(err, tostring(err))
+    assert.same({ "needs==1.0", "tiny==1.0" }, info.runtime.packages)
+  end)
+
+  it("are nobody's to write to who declares to write there", function()
+    local dir = wheels.make{ TINY }
+    local ex <close>, root = executor{ pip = { find_links = { dir } } }
+    assert(ex:plan(stage("tiny==1.0"), 1)) -- installs
+    local place = only_one(root)
+    local code = ("import os\ndef execute(i): return [os.access(p, os.W_OK) for p in i]")
+    local output, err = ex:execute(stage("tiny==1.0", code, { { FsWrite = place } }), { place })
+    fails("policy_error", "would show the cache", output, err)
+    for _, link in ipairs{ place, root } do
+      local other = helper.tmpdir() .. "/link"
+      helper.shell(("ln -s %s %s"):format(link, other))
+      output, err = ex:execute(stage("tiny==1.0", code, { { FsWrite = other } }), { other })
+      fails("policy_error", "would show the cache", output, err)
+    end
+  end)
+
   it("need no version where the caller says so", function()
     local dir = wheels.make{ TINY, { name = "tiny", version = "2.0" } }
     local ex <close> = executor{ pip = { find_links = { dir } }, allow_unpinned_pip = true }

@@ -129,6 +129,19 @@ static int fill_temp(int fd, const char *data, size_t len, mode_t mode,
     return close(fd);
 }
 
+/* A rename would put a file in the place of a device, for everybody:
+ * `/dev/null` is a path that root writes to. */
+static int check_replaceable(int dir, const char *base)
+{
+    struct stat st;
+
+    if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+        S_ISREG(st.st_mode) || S_ISLNK(st.st_mode))
+        return 0;
+    errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+    return -1;
+}
+
 /* As noe_file_write, in an open directory. */
 static int write_in(int dir, const char *base, const void *data, size_t len,
                     mode_t mode, const char **step)
@@ -136,6 +149,9 @@ static int write_in(int dir, const char *base, const void *data, size_t len,
     char temp[TEMP_NAME_SIZE];
     int fd;
 
+    *step = "replace";
+    if (check_replaceable(dir, base) != 0)
+        return -1;
     *step = "create";
     fd = create_temp(dir, temp);
     if (fd < 0)

@@ -29,7 +29,8 @@ int noe_file_fail(struct noe_error *err, const char *operation,
 /*
  * Makes `path` a file with exactly these contents and this mode, whatever the
  * umask: either all of it, on disk and under its name, or the old state and no
- * temporary file. A link or file of that name is replaced, not written through.
+ * temporary file. A link or file of that name is replaced, not written through;
+ * what is neither (a device, a directory) stays, with EINVAL or EISDIR.
  */
 int noe_file_write(const char *path, const void *data, size_t len, mode_t mode,
                    struct noe_error *err);

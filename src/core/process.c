@@ -34,6 +34,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -175,10 +176,25 @@ static int pipe_failed(struct noe_error *err)
     return noe_error_set(err, NOE_FAULT_SPAWN, errno, "pipe", "%s", "");
 }
 
+/* Neither reads nor writes, but leads to all that is below it, from behind any
+ * wall. */
+static int refuse_directory(int fd)
+{
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || fstat(fd, &st) != 0)
+        return -1;
+    if (!S_ISDIR(st.st_mode) && (flags & O_PATH) == 0)
+        return 0;
+    errno = S_ISDIR(st.st_mode) ? EISDIR : EBADF;
+    return -1;
+}
+
 /* The number may be anything: it is the caller's. */
 static int share(int *theirs, int fd, const char *name, struct noe_error *err)
 {
-    *theirs = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    *theirs = refuse_directory(fd) == 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (*theirs >= 0)
         return 0;
     return noe_error_set(err, NOE_FAULT_SPAWN, errno, name, "descriptor %d",

@@ -144,6 +144,9 @@ struct tree_usage {
  * pages are shared out only where the cheap upper bound exceeds it. */
 void tree_sample(int64_t limit, struct tree_usage *usage);
 
+/* The processor time of children of our own that tree_sample has reaped. */
+int64_t tree_lookers_cpu_us(void);
+
 int supervise(struct jail *jail);
 int init(struct jail *jail);
 

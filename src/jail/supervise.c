@@ -282,7 +282,8 @@ static int64_t reaped_cpu_us(void)
     struct rusage usage;
 
     getrusage(RUSAGE_CHILDREN, &usage);
-    return rusage_us(&usage.ru_utime) + rusage_us(&usage.ru_stime);
+    return rusage_us(&usage.ru_utime) + rusage_us(&usage.ru_stime) -
+           tree_lookers_cpu_us();
 }
 
 /* A control group counts by itself, and all that its processes made. */
@@ -307,7 +308,8 @@ static void check_tree(struct supervisor *s)
     const struct noe_jail_limits *limits = &s->jail->start.limits;
     struct tree_usage usage;
 
-    tree_sample(limits->memory_bytes, &usage);
+    tree_sample(samples_memory(s) ? limits->memory_bytes : NOE_JAIL_NO_LIMIT,
+                &usage);
     s->tree_bytes = usage.memory_bytes;
     if (usage.memory_bytes > s->peak_bytes)
         s->peak_bytes = usage.memory_bytes;

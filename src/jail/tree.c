@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,10 +23,11 @@
 #include "../core/text.h"
 
 enum {
-    MAX_TREE = 4096,    /* processes looked at in one sample */
-    MAX_PID = 4194304,  /* PID_MAX_LIMIT of a 64-bit kernel */
-    RECHECK_MS = 5,     /* between two rounds of killing */
-    TICKS_PER_SEC = 100 /* USER_HZ, fixed by the kernel's interface */
+    MAX_TREE = 4096,      /* processes looked at in one sample */
+    MAX_PID = 4194304,    /* PID_MAX_LIMIT of a 64-bit kernel */
+    RECHECK_MS = 5,       /* between two rounds of killing */
+    LOOK_US = 250 * 1000, /* for an exact look at the whole tree */
+    TICKS_PER_SEC = 100   /* USER_HZ, fixed by the kernel's interface */
 };
 
 /* Reads a small file of /proc whole. Its length, or -1. */
@@ -213,53 +216,143 @@ static int64_t field(const char *text, int nth)
     return value;
 }
 
-static void resident(pid_t pid, int64_t *all, int64_t *private)
+/* A line of /proc in kB, such as "\nPss:"; 0 if there is none. */
+static int64_t line_of(const char *text, const char *name)
 {
-    char path[64];
-    char text[256];
+    const char *line = strstr(text, name);
 
-    *all = *private = 0;
-    proc_path(path, pid, "/statm");
-    if (slurp(path, text, sizeof(text)) <= 0)
-        return;
-    *all = field(text, 1) * getpagesize();
-    *private = *all - field(text, 2) * getpagesize();
+    return line != NULL ? field(line + strlen(name), 0) * 1024 : 0;
 }
 
-/* Resident, with each shared page counted in parts. A process that may not be
- * looked into counts with what is its own. */
+struct resident {
+    int64_t own;      /* in no file */
+    int64_t shared;   /* in files that are in memory only */
+    int64_t of_files; /* in all others */
+    int64_t tables;   /* of pages: no page has to be behind them */
+};
+
+/* In full, whoever else has it too. To read this takes no lock. */
+static struct resident resident(pid_t pid)
+{
+    struct resident found = {0, 0, 0, 0};
+    char path[64];
+    char text[4096];
+
+    proc_path(path, pid, "/status");
+    if (slurp(path, text, sizeof(text)) <= 0)
+        return found;
+    found.own = line_of(text, "\nRssAnon:");
+    found.shared = line_of(text, "\nRssShmem:");
+    found.of_files = line_of(text, "\nRssFile:");
+    found.tables = line_of(text, "\nVmPTE:");
+    return found;
+}
+
+/* With each shared page counted in parts. A process that may not be looked into
+ * counts with what is its own. */
 static int64_t proportional(pid_t pid)
 {
+    struct resident known = resident(pid);
     char path[64];
     char text[2048];
-    int64_t all;
-    int64_t private;
 
     proc_path(path, pid, "/smaps_rollup");
-    char *line =
-        slurp(path, text, sizeof(text)) > 0 ? strstr(text, "\nPss:") : NULL;
-    if (line != NULL)
-        return field(line + strlen("\nPss:"), 0) * 1024;
-    resident(pid, &all, &private);
-    return private;
+    if (slurp(path, text, sizeof(text)) > 0)
+        return line_of(text, "\nPss:") + known.tables;
+    return known.own + known.tables;
+}
+
+/* To read a process's smaps_rollup takes its lock of mappings, and it can hold
+ * that for as long as it likes: then whoever reads cannot watch anything. So it
+ * is a child that reads, and is killed if it takes too long. Its pid, or -1; it
+ * writes a number for each process of the tree. */
+static pid_t start_looker(int *answers)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -1;
+    pid_t self = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (unsigned i = 0; i < tree_count && getppid() == self; i++) {
+            int64_t bytes = proportional(tree[i]);
+            if (write(ends[1], &bytes, sizeof(bytes)) != sizeof(bytes))
+                break;
+        }
+        _exit(0);
+    }
+    close(ends[1]);
+    *answers = ends[0];
+    if (pid < 0)
+        close(ends[0]);
+    return pid;
+}
+
+/* What the looker used is none of the program's. */
+static int64_t lookers_cpu_us;
+
+static void end_looker(pid_t pid, int answers)
+{
+    struct rusage usage;
+
+    close(answers);
+    kill(pid, SIGKILL);
+    if (wait4(pid, NULL, 0, &usage) == pid)
+        lookers_cpu_us +=
+            (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+            usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+/* Who hides from the looker counts in full. */
+static int64_t exact_memory_of_tree(void)
+{
+    int64_t until_us = jail_clock_us() + LOOK_US;
+    int64_t bytes = 0;
+    unsigned known = 0;
+    int answers = -1;
+    pid_t looker = start_looker(&answers);
+
+    while (looker > 0 && known < tree_count) {
+        int64_t left_us = until_us - jail_clock_us();
+        struct pollfd ready = {answers, POLLIN, 0};
+        int64_t answer;
+        if (left_us <= 0 || poll(&ready, 1, (int)(left_us / 1000) + 1) <= 0 ||
+            read(answers, &answer, sizeof(answer)) != sizeof(answer))
+            break;
+        bytes += answer;
+        known++;
+    }
+    if (looker > 0)
+        end_looker(looker, answers);
+    for (; known < tree_count; known++) {
+        struct resident hidden = resident(tree[known]);
+        bytes += hidden.own + hidden.shared + hidden.tables;
+    }
+    return bytes;
 }
 
 static int64_t memory_of_tree(int64_t limit)
 {
     int64_t bound = 0;
-    int64_t exact = 0;
+    int64_t largest = 0; /* nobody but this process has a part in it */
 
     for (unsigned i = 0; i < tree_count; i++) {
-        int64_t all;
-        int64_t private;
-        resident(tree[i], &all, &private);
-        bound += all;
+        struct resident found = resident(tree[i]);
+        int64_t part = found.own + found.tables;
+        bound += part + found.shared + found.of_files;
+        if (part > largest)
+            largest = part;
     }
     if (limit == NOE_JAIL_NO_LIMIT || bound <= limit)
         return bound;
-    for (unsigned i = 0; i < tree_count; i++)
-        exact += proportional(tree[i]);
-    return exact;
+    return largest > limit ? largest : exact_memory_of_tree();
+}
+
+int64_t tree_lookers_cpu_us(void)
+{
+    return lookers_cpu_us;
 }
 
 /* proc(5): after the name in parentheses, utime, stime, cutime and cstime are

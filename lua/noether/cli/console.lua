@@ -25,6 +25,7 @@ function M.new(environ)
   return setmetatable({
     answer_paints = paints(environ, 1), note_paints = paints(environ, 2), code = nil,
     told = {},
+    answers_terminal = sys.isatty(1), notes_terminal = sys.isatty(2),
   }, metatable)
 end
 
@@ -81,6 +82,32 @@ end
 function Console:note(text)
   self:clear()
   io.stderr:write(text)
+end
+
+-- What a terminal would take for commands, some of which it answers by typing, shown as it is
+-- written. Tabs do no harm.
+local function visible(text)
+  return (text:gsub("[^\t]+", function(part)
+    return errors.clean(part, #part * 4 + 4)
+  end))
+end
+
+--- Write a line of a stage's log to standard error.
+-- @tparam string line without its end
+function Console:log(line)
+  self:note((self.notes_terminal and visible(line) or line) .. "\n")
+end
+
+--- Write a stage's answer to standard output. In JSON, what a terminal would take for a command can
+-- stand in a string only, where it can be written in another way.
+-- @tparam string text JSON
+function Console:json(text)
+  if self.answers_terminal then
+    text = text:gsub("\127", "\\u007f"):gsub("\194([\128-\159])", function(byte)
+      return ("\\u%04x"):format(byte:byte())
+    end)
+  end
+  self:answer(text)
 end
 
 --- Show how far something is, on a terminal only: one line, which the next one takes the place of.

@@ -56,7 +56,7 @@ end
 local function call_options(context)
   return {
     work_dir = context.given.work_dir,
-    on_log = function(line) context.console:note(line .. "\n") end,
+    on_log = function(line) context.console:log(line) end,
   }
 end
 
@@ -131,7 +131,7 @@ function M.run(context)
   elseif not answer then
     return nil, err
   end
-  context.console:answer(answer .. "\n")
+  context.console:json(answer .. "\n")
   return 0
 end
 

@@ -108,6 +108,7 @@ local function base_of(given)
   local fields, err, source, text = read_fields(given.policy, builtin)
   if not fields then return nil, err end
   local ok
+  fields = tables.plain(fields) -- what is checked is what is used
   ok, err = check_fields(fields, source, text)
   if not ok then return nil, err end
   return tables.merged(builtin, fields)

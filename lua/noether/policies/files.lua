@@ -32,8 +32,8 @@ local function table_metatable(value)
   return type(value) == "table" and getmetatable(value) or nil
 end
 
--- What a policy file sees. Nothing in it reads or writes a file, the environment, the clock or
--- the host's globals, or loads code.
+-- What a policy file sees. Nothing in it reads or writes a file, the environment, the clock, the
+-- host's globals or its row of random numbers, or loads code.
 local function environment()
   local env = {
     _VERSION = _VERSION, assert = assert, error = error, getmetatable = table_metatable,
@@ -41,7 +41,7 @@ local function environment()
     rawget = rawget, rawset = rawset, select = select, setmetatable = setmetatable,
     tonumber = tonumber, tostring = tostring, type = type, unpack = compat.unpack,
     xpcall = xpcall,
-    string = copy_library(string, "dump"), table = copy_library(table), math = copy_library(math),
+    string = copy_library(string, "dump"), table = copy_library(table), math = copy_library(math, "randomseed"),
   }
   env.table.unpack = compat.unpack
   local has_utf8, utf8 = pcall(require, "utf8")
@@ -50,6 +50,14 @@ local function environment()
   env.lpeg = has_lpeg and copy_library(lpeg) or nil
   env._G = env
   return env
+end
+
+--- What was raised, as text: it may be anything, and its `__tostring` may raise again.
+-- @param raised
+-- @treturn string
+function M.said(raised)
+  local ok, text = compat.try(tostring, raised)
+  return ok and type(text) == "string" and text or ("a %s that is no message"):format(type(raised))
 end
 
 local function read(path)
@@ -66,7 +74,7 @@ local CHUNK_NAME = "policy"
 
 -- "policy:12: message" has a place; other messages get the path alone.
 local function placed(path, message)
-  message = tostring(message)
+  message = M.said(message)
   local rest = message:match("^" .. CHUNK_NAME .. "(:%d+: .*)$")
   return ("policy file %s%s"):format(path, rest or ": " .. message)
 end

@@ -2,6 +2,7 @@
 --- What can stand at the cursor: names of globals, fields and methods, keywords; files in strings.
 -- Nothing that the user wrote is called to find out: tables are read raw, and an `__index` is
 -- followed only where it is a table.
+local errors = require "noether.error"
 local sys = require "noether.sys"
 
 local M = {}
@@ -125,13 +126,19 @@ local function names_in_code(before, globals)
   return name, found
 end
 
+-- Whether a file's name can stand in a string as it is. Others would end it, or be commands to the
+-- terminal: who unpacks an archive has not chosen the names in it.
+local function is_plain(name)
+  return not name:find("[\"'\\]") and errors.clean(name, 4 * #name + 4) == name
+end
+
 local function files(written)
   local directory, name = written:match("^(.*/)([^/]*)$")
   if not directory then directory, name = "", written end
   local found = {}
   for _, entry in ipairs(sys.list(directory == "" and "." or directory) or {}) do
     local stat = sys.stat(directory .. entry, true)
-    if entry:sub(1, 1) ~= "." or name:sub(1, 1) == "." then
+    if (entry:sub(1, 1) ~= "." or name:sub(1, 1) == ".") and is_plain(entry) then
       found[entry .. (stat and stat.type == "directory" and "/" or "")] = true
     end
   end

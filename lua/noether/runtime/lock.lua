@@ -55,6 +55,13 @@ local function is_inside(program, list)
   return false
 end
 
+local function contains(list, wanted)
+  for _, path in ipairs(list) do
+    if path == wanted then return true end
+  end
+  return false
+end
+
 -- The variables of a wrapper that is left out: for Python alone, and never the loader's.
 local function are_variables(value)
   if type(value) ~= "table" then return false end
@@ -94,6 +101,11 @@ function M.check_entry(entry, store_dir)
     if not is_inside(program, entry.closure) then
       return nil, "its program is not in its closure"
     end
+  end
+  -- What a run is told to come from must be what the stage is shown.
+  if not contains(entry.paths, entry.path) then return nil, "its path is not one of its paths" end
+  for _, path in ipairs(entry.paths) do
+    if not contains(entry.closure, path) then return nil, "a path of its is not in its closure" end
   end
   return true
 end

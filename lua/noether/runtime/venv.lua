@@ -143,7 +143,7 @@ local function identify(base, wanted)
   if not job then return nil, err end
   local root, key = wanted.cache_dir .. "/venvs", key_of(base, wanted, job)
   return {
-    job = job, key = key, root = root, dir = root .. "/" .. key,
+    job = job, key = key, root = root, dir = root .. "/" .. key, version = base.version,
     final = in_place(wanted.chosen) and root .. "/" .. key or INSIDE,
   }
 end
@@ -383,14 +383,25 @@ local function judge(result, wanted, set)
   return nil, err
 end
 
--- "lib/python3.11/site-packages": relative, and without following any link.
-local function find_site(directory)
+local function is_directory(path)
+  local stat = sys.stat(path)
+  return stat ~= nil and stat.type == "directory"
+end
+
+-- "lib/python3.11/site-packages": relative, and without following any link. A package can bring
+-- along directories for other interpreters, too: then it is the one for this version.
+local function find_site(directory, version)
+  local found, only = {}, nil
+  if not is_directory(directory .. "/lib") then return nil end
   for _, name in ipairs(sys.list(directory .. "/lib") or {}) do
     local site = "lib/" .. name .. "/site-packages"
-    local stat = name:find("^python") and sys.stat(directory .. "/" .. site)
-    if stat and stat.type == "directory" then return site end
+    if name:find("^python") and is_directory(directory .. "/lib/" .. name)
+      and is_directory(directory .. "/" .. site) then
+      only = not next(found) and site or nil
+      found[name] = site
+    end
   end
-  return nil
+  return found["python" .. (version:match("^%d+%.%d+") or "")] or only
 end
 
 -- The distributions that are installed, and a hash over what the record of each says that it holds.
@@ -428,8 +439,14 @@ local function check_installed(packages, wanted)
     "they are dependencies of what the stage requires; the pip policy's lists hold for them, too")
 end
 
+-- An environment that is there may be one that another executor has installed.
+local function allowed_record(record, wanted)
+  local ok, err = check_installed(record.packages, wanted)
+  return ok and record, err
+end
+
 local function record_of(set, directory, wanted)
-  local site = find_site(directory)
+  local site = find_site(directory, set.version)
   if not site or not sys.stat(directory .. "/bin/python") then
     return nil, failure("packages_failed", "the installer left no virtual environment",
       "the pip policy's installer must make one at {dir}")
@@ -491,7 +508,9 @@ local function provide(base, wanted, context, set)
   if not lock then return nil, err end
   local workspace = context.hold(new_workspace(lock, lock_path(set, set.key)))
   local state, record = look(set) -- somebody else may have built it meanwhile
-  if state ~= "ready" then
+  if state == "ready" then
+    record, err = allowed_record(record, wanted)
+  else
     record, err = build(base, wanted, context, set, workspace, state)
   end
   workspace:close()
@@ -532,7 +551,10 @@ function M.resolve(base, wanted, context)
   local set, err = identify(base, wanted)
   if not set then return nil, err end
   local state, record = look(set)
-  if state == "ready" then return runtime_of(base, set, record, { warnings = {} }) end
+  if state == "ready" then
+    record, err = allowed_record(record, wanted)
+    return record and runtime_of(base, set, record, { warnings = {} }), err
+  end
   local warnings = {}
   if state == "damaged" then
     warnings[1] = ("the packages in %s had been changed; they were installed anew"):format(set.dir)
