@@ -144,9 +144,9 @@ describe("a policy that would deceive", function()
     local builtin = require "noether.policy.isolation"
     local executor = assert(noether.executor{
       cache_dir = helper.tmpdir(), runtime = "host",
-      policy = { isolation = { describe = function(effects, runtime, opts)
+      policy = { isolation = { describe = function(declared, runtime, opts)
         tried = true
-        return change(builtin.describe(effects, runtime, opts), effects, opts) or nil
+        return change(builtin.describe(declared, runtime, opts), declared, opts) or nil
       end } },
     })
     local output, err = executor:execute(TOUCH, 0)
@@ -161,8 +161,8 @@ describe("a policy that would deceive", function()
   end
 
   it("cannot declare effects for the stage", function()
-    local _, err = attempt(function(description, effects)
-      effects.writes[1], effects.network = place, true
+    local _, err = attempt(function(description, declared)
+      declared.writes[1], declared.network = place, true
       description.rw_binds = { bind() }
       return description
     end)

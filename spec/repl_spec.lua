@@ -184,7 +184,9 @@ describe("the prompt on a terminal", function()
   it("does not complete names that would end the string, or command the terminal", function()
     local complete = require "noether.repl.complete"
     local before = "io.open('" .. home .. "/names/"
-    for _, name in ipairs{ "\27]0;title\7", "x')os.exit(7)--", "a\nb", "\226\128\174", "\194\1556n" } do
+    for _, name in ipairs{
+      "\27]0;title\7", "x')os.exit(7)--", "a\nb", "\226\128\174", "\194\1556n",
+    } do
       helper.write(home .. "/names/" .. name, "")
     end
     assert.is_nil(complete.complete(before, 80, _G, {}))

@@ -177,7 +177,8 @@ end
 local function write_page(self)
   local stat = sys.stat(self.path, true)
   if stat and stat.type ~= "file" then
-    return nil, self.path .. ": not a regular file", stat.type == "directory" and "EISDIR" or "EINVAL"
+    local errno = stat.type == "directory" and "EISDIR" or "EINVAL"
+    return nil, self.path .. ": not a regular file", errno
   end
   return sys.write_file(self.path, self:page(), FILE_MODE)
 end

@@ -169,12 +169,22 @@ int64_t cgroup_memory_peak(const struct jail *jail)
                        "");
 }
 
+static bool is_outside; /* of the memory group */
+
+void cgroup_step_out(const struct jail *jail)
+{
+    const char *home = jail->cgroup_home;
+
+    if (memory_group[0] != '\0' && !is_outside)
+        is_outside =
+            enter(jail, home != NULL ? home : jail->memory_parent) == 0;
+}
+
 void cgroup_leave(const struct jail *jail)
 {
     const char *home = jail->cgroup_home;
 
-    if (memory_group[0] != '\0')
-        (void)enter(jail, home != NULL ? home : jail->memory_parent);
+    cgroup_step_out(jail);
     if (pids_group[0] != '\0' && strcmp(pids_group, memory_group) != 0) {
         (void)enter(jail, home != NULL ? home : jail->pids_parent);
         drop_group(pids_group);

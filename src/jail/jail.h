@@ -121,6 +121,11 @@ bool cgroup_memory_was_short(const struct jail *jail);
 /* The most memory that the group ever had; 0 if that is not known. */
 int64_t cgroup_memory_peak(const struct jail *jail);
 
+/* Leaves the memory group to what was started in it: the kernel would end us,
+ * too, where it needs more than one victim. (Page tables stay charged until
+ * their owner is gone.) */
+void cgroup_step_out(const struct jail *jail);
+
 /* Goes back and removes the group, which must hold nobody else by now. */
 void cgroup_leave(const struct jail *jail);
 

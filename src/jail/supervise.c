@@ -184,6 +184,7 @@ static void start(struct supervisor *s)
         end_for(s, NOE_JAIL_CAUSE_CANCELLED);
     s->sample_us = SAMPLE_US;
     s->next_sample_us = jail_clock_us() + s->sample_us;
+    cgroup_step_out(s->jail);
     event.watches_host = s->host >= 0;
     if (s->program < 0 || !walls)
         jail_send(NOE_JAIL_CONTROL_FD, &event);

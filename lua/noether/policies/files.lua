@@ -41,7 +41,8 @@ local function environment()
     rawget = rawget, rawset = rawset, select = select, setmetatable = setmetatable,
     tonumber = tonumber, tostring = tostring, type = type, unpack = compat.unpack,
     xpcall = xpcall,
-    string = copy_library(string, "dump"), table = copy_library(table), math = copy_library(math, "randomseed"),
+    string = copy_library(string, "dump"), table = copy_library(table),
+    math = copy_library(math, "randomseed"),
   }
   env.table.unpack = compat.unpack
   local has_utf8, utf8 = pcall(require, "utf8")
