@@ -149,7 +149,7 @@ static int write_in(int dir, const char *base, const void *data, size_t len,
     char temp[TEMP_NAME_SIZE];
     int fd;
 
-    *step = "replace";
+    *step = "rename";
     if (check_replaceable(dir, base) != 0)
         return -1;
     *step = "create";
