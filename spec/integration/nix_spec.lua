@@ -51,15 +51,14 @@ local function keys(list)
 end
 
 -- How many processes there are with this on their command line.
+-- Of this user alone: another user's run of these specs may be going on beside this one.
 local function count_running(mark)
-  local count = 0
+  local count, own = 0, sys.stat("/proc/self", true).uid
   for _, pid in ipairs(helper.list "/proc") do
-    local line = pid:find("^%d+$") and sys.read_file(("/proc/%s/cmdline"):format(pid))
-    if not line and pid:find("^%d+$") then
-      local file = io.open(("/proc/%s/cmdline"):format(pid))
-      line = file and file:read "a"
-      if file then file:close() end
-    end
+    local stat = pid:find("^%d+$") and sys.stat("/proc/" .. pid)
+    local file = stat and stat.uid == own and io.open(("/proc/%s/cmdline"):format(pid))
+    local line = file and file:read "a"
+    if file then file:close() end
     if line and line:gsub("%z", " "):find(mark, 1, true) then count = count + 1 end
   end
   return count
