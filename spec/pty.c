@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
@@ -97,6 +98,18 @@ static int pty_write(lua_State *L)
     return 1;
 }
 
+/* edits(descriptor) -> whether the terminal edits lines itself, as it does
+ * where no program has taken that over. */
+static int pty_edits(lua_State *L)
+{
+    struct termios settings;
+
+    if (tcgetattr((int)luaL_checkinteger(L, 1), &settings) != 0)
+        return luaL_error(L, "tcgetattr: %s", strerror(errno));
+    lua_pushboolean(L, (settings.c_lflag & ICANON) != 0);
+    return 1;
+}
+
 /* kill(pid, signal) */
 static int pty_kill(lua_State *L)
 {
@@ -126,8 +139,8 @@ static int pty_close(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"start", pty_start}, {"resize", pty_resize}, {"read", pty_read},
-    {"write", pty_write}, {"kill", pty_kill},     {"ended", pty_ended},
-    {"close", pty_close}, {NULL, NULL},
+    {"write", pty_write}, {"edits", pty_edits},   {"kill", pty_kill},
+    {"ended", pty_ended}, {"close", pty_close},   {NULL, NULL},
 };
 
 int luaopen_spec_pty(lua_State *L);

@@ -4,7 +4,10 @@
 local helper = require "spec.helper"
 local pty = require "spec.pty"
 
-local SIGNALS = { TERM = 15, KILL = 9, CONT = 18, STOP = 19 }
+-- What the editor writes when it begins to read a line, and when it goes away.
+local PASTE_ON, PASTE_OFF = "\27[?2004h", "\27[?2004l"
+
+local SIGNALS = { TERM = 15, KILL = 9, CONT = 18 }
 local SECS = 10
 
 local Terminal = {}
@@ -29,7 +32,9 @@ end
 
 local function start(home, given, ...)
   local descriptor, pid = pty.start({ helper.lua, ... }, environment(home, given), 24, 200)
-  return setmetatable({ descriptor = descriptor, pid = pid, raw = "", from = 1 }, Terminal)
+  return setmetatable({
+    descriptor = descriptor, pid = pid, raw = "", from = 1, line_from = 1, is_edited = true,
+  }, Terminal)
 end
 
 function Terminal:hear()
@@ -50,13 +55,31 @@ function Terminal:expect(pattern, exact)
   assert.truthy(found, ("no '%s' in: %q"):format(pattern, plain(self.raw):sub(self.from)))
 end
 
-function Terminal:type(text)
+-- Whether the editor reads a line that was not ended yet. Keys that come before are for the
+-- terminal, which takes some of them for commands of its own.
+function Terminal:is_reading()
+  self:hear()
+  return self.raw:find(PASTE_ON, self.line_from, true) and not pty.edits(self.descriptor)
+end
+
+-- Sends keys at once, to whoever reads.
+function Terminal:send(keys)
+  if keys:find("[\r\3\4]$") then self.line_from = #self.raw + 1 end
   local position = 1
   assert(helper.poll(function()
     self:hear()
-    position = position + pty.write(self.descriptor, text:sub(position))
-    return position > #text
+    position = position + pty.write(self.descriptor, keys:sub(position))
+    return position > #keys
   end, SECS))
+end
+
+-- Types keys at the prompt.
+function Terminal:type(keys)
+  if self.is_edited then
+    local reads = helper.poll(function() return self:is_reading() end, SECS)
+    assert.truthy(reads, ("no prompt after: %q"):format(self.raw:sub(self.line_from)))
+  end
+  self:send(keys)
 end
 
 -- Types a line, and waits for what it is to give.
@@ -65,7 +88,7 @@ function Terminal:enter(line, expected)
   if expected then self:expect(expected) end
 end
 
--- Ctrl-C throws away what the terminal holds: nothing may be typed before it is seen to have come.
+-- Ctrl-C throws away what the terminal holds: nothing may be sent before it is seen to have come.
 function Terminal:interrupt()
   self:type("\3")
   self:expect("^C", true)
@@ -201,7 +224,7 @@ describe("the prompt on a terminal", function()
     terminal:expect("pasted %+ 1")
     assert.falsy(terminal.raw:find("\n2\r?\n"))
     terminal:enter("", "\n2\r?\n")
-    assert.truthy(terminal.raw:find("\27[?2004h", 1, true))
+    assert.truthy(terminal.raw:find(PASTE_ON, 1, true))
   end)
 
   it("shows the line of an error, with a mark where it can", function()
@@ -243,7 +266,7 @@ describe("the prompt on a terminal", function()
     it("interrupts " .. name .. " at Ctrl-C, and goes on", function()
       local terminal <close> = ready()
       terminal:enter("io.write('go', '\\n') " .. code, "\ngo\r?\n")
-      terminal:type("\3")
+      terminal:send("\3")
       terminal:expect("stdin:1: interrupted!")
       terminal:expect("> ")
       terminal:enter("5 + 5", "\n10\r?\n")
@@ -254,9 +277,9 @@ describe("the prompt on a terminal", function()
     local terminal <close> = ready()
     terminal:enter("while true do pcall(function() print('go') while true do end end) end",
       "\ngo\r?\n")
-    terminal:type("\3")
+    terminal:send("\3")
     terminal:expect("go\r?\n")
-    terminal:type("\3")
+    terminal:send("\3")
     terminal:expect("interrupted!")
     terminal:enter("5 + 5", "\n10\r?\n")
   end)
@@ -277,7 +300,7 @@ describe("the prompt on a terminal", function()
       return number
     end, SECS)
     assert.is_true(runs(pid))
-    terminal:type("\3")
+    terminal:send("\3")
     terminal:expect("stdin:3: interrupted!")
     assert(helper.poll(function()
       terminal:hear()
@@ -419,12 +442,14 @@ describe("the prompt on a terminal", function()
     terminal:expect("half")
     pty.kill(terminal.pid, SIGNALS.TERM)
     assert.equal(128 + SIGNALS.TERM, terminal:wait())
-    assert.truthy(terminal.raw:find("\27[?2004l", 1, true))
+    assert.truthy(terminal.raw:find(PASTE_OFF, 1, true))
+    assert.is_true(pty.edits(terminal.descriptor))
   end)
 
   it("does without editing where the terminal cannot", function()
     for _, given in ipairs{ { TERM = "dumb" }, { TERM = "" }, { TERM = false } } do
       local terminal <close> = ready(given)
+      terminal.is_edited = false
       terminal:enter("1 + 1", "\n2\r?\n")
       terminal:type("garbage(")
       terminal:interrupt()
@@ -442,7 +467,7 @@ describe("the prompt on a terminal", function()
     local terminal <close> = start(home, { TERM = "dumb" })
     for prompt, line in ("\n" .. session):gmatch("\n(>>?) ([^\n]*)%f[\n]") do
       terminal:expect("\n" .. prompt .. " $")
-      terminal:type(line .. "\r")
+      terminal:send(line .. "\r")
     end
     terminal:expect("\n> $")
     local shown = terminal.raw:gsub("\r", ""):match("\n(> .*)> $")

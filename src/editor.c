@@ -101,11 +101,12 @@ static void write_now(const char *text)
     fflush(stdout);
 }
 
+/* First of all the terminal stops to edit lines itself: whoever sees what is
+ * written next may type any key. */
 static void take_terminal(struct editor *editor)
 {
     el_set(editor->el, EL_PREP_TERM, 1);
     write_now(PASTE_ON);
-    el_set(editor->el, EL_REFRESH);
 }
 
 static void leave_terminal(struct editor *editor)
@@ -174,6 +175,7 @@ static void do_continue(struct editor *editor, int number)
     el_set(editor->el, EL_PREP_TERM, 0);
     write_now(CLEAR_BELOW);
     take_terminal(editor);
+    el_set(editor->el, EL_REFRESH);
 }
 
 /* As in `watched`. */
@@ -415,9 +417,9 @@ static const char *read_line(struct editor *editor, int *len)
     editor->interrupted = false;
     watch_signals(editor, before);
     locale_t locale = uselocale(editor->locale);
-    write_now(PASTE_ON);
+    take_terminal(editor);
     const char *line = el_gets(editor->el, len);
-    write_now(PASTE_OFF);
+    leave_terminal(editor);
     if (editor->interrupted)
         write_now("^C");
     if (line == NULL)
