@@ -284,30 +284,34 @@ describe("the prompt on a terminal", function()
     terminal:enter("5 + 5", "\n10\r?\n")
   end)
 
-  it("ends a stage at Ctrl-C, and what it has started", function()
-    local terminal <close> = ready()
-    helper.write(home .. "/stage.sh",
-      ("execute() { sleep 1000 & echo $! >%s/pid; wait; }"):format(home))
-    terminal:enter("collectgarbage('stop')", "> ") -- no accident ends it
-    terminal:enter(("code = io.open('%s/stage.sh'):read('a')"):format(home), "> ")
-    terminal:enter("noether.execute{ language = 'bash', code = code, isolation = 'none', "
-      .. "runtime = 'host' }")
-    local pid = helper.poll(function()
-      terminal:hear()
-      local file = io.open(home .. "/pid")
-      local number = file and file:read("n")
-      if file then file:close() end
-      return number
-    end, SECS)
-    assert.is_true(runs(pid))
-    terminal:send("\3")
-    terminal:expect("stdin:3: interrupted!")
-    assert(helper.poll(function()
-      terminal:hear()
-      return not runs(pid)
-    end, SECS))
-    terminal:enter("5 + 5", "\n10\r?\n")
-  end)
+  -- A stage is closed by the task that waits for it, a process when its lost handle is collected.
+  for name, code in pairs{
+    ["a stage"] = "noether.execute{ language = 'bash', isolation = 'none', runtime = 'host', "
+      .. "code = 'execute() { ' .. script .. ' }' }",
+    ["a process"] = "noether.spawn({ 'sh', '-c', script }, { isolation = 'none' }):wait()",
+  } do
+    it("ends " .. name .. " at Ctrl-C, and what it has started", function()
+      local terminal <close> = ready()
+      terminal:enter("collectgarbage('stop')", "> ") -- no accident ends it
+      terminal:enter(("script = 'sleep 1000 & echo $! >%s/pid; wait;'"):format(home), "> ")
+      terminal:enter(code)
+      local pid = helper.poll(function()
+        terminal:hear()
+        local file = io.open(home .. "/pid")
+        local number = file and file:read("n")
+        if file then file:close() end
+        return number
+      end, SECS)
+      assert.is_true(runs(pid))
+      terminal:send("\3")
+      terminal:expect("stdin:3: interrupted!")
+      assert(helper.poll(function()
+        terminal:hear()
+        return not runs(pid)
+      end, SECS))
+      terminal:enter("5 + 5", "\n10\r?\n")
+    end)
+  end
 
   it("asks with _PROMPT and _PROMPT2", function()
     local terminal <close> = ready()
