@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+require "spec.helper"
 local compat = require "noether.compat"
 
 describe("compat", function()
@@ -18,22 +18,6 @@ describe("compat", function()
     assert.is_nil(chunk)
     assert.matches("^chunk:1:", message)
     assert.is_nil(compat.load_text(string.dump(function() end), "=chunk", env))
-  end)
-
-  it("tells integers from floats", function()
-    assert.equal("integer", compat.math_type(3))
-    assert.equal("float", compat.math_type(3.5))
-    assert.is_nil(compat.math_type("3"))
-  end)
-
-  it("finds a module's file", function()
-    local dir = helper.tmpdir()
-    helper.write(dir .. "/a/b.lua", "")
-    local path = ("%s/none/?.lua;%s/?.lua"):format(dir, dir)
-    assert.equal(dir .. "/a/b.lua", compat.searchpath("a.b", path))
-    local found, tried = compat.searchpath("a.c", path)
-    assert.is_nil(found)
-    assert.matches("no file '" .. dir:gsub("%p", "%%%0") .. "/none/a/c.lua'", tried)
   end)
 
   it("collects tables with a finalizer", function()

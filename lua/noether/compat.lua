@@ -28,38 +28,6 @@ function M.load_text(text, chunkname, env)
   return chunk, message
 end
 
---- The kind of a number. Where Lua has one kind only, a whole number that a double holds
--- exactly counts as an integer.
--- @param value anything
--- @treturn ?string "integer" or "float"; nil if it is no number
-M.math_type = G.math.type or function(value)
-  if type(value) ~= "number" then return nil end
-  local whole = value == math.floor(value) and value >= -2 ^ 53 and value <= 2 ^ 53
-  return whole and "integer" or "float"
-end
-
-local function searchpath(name, path)
-  local tried = {}
-  local file = name:gsub("%.", "/")
-  for template in path:gmatch("[^;]+") do
-    local candidate = template:gsub("%?", (file:gsub("%%", "%%%%")))
-    local handle = io.open(candidate, "r")
-    if handle then
-      handle:close()
-      return candidate
-    end
-    tried[#tried + 1] = ("\n\tno file '%s'"):format(candidate)
-  end
-  return nil, table.concat(tried)
-end
-
---- Find a module's file, as `require` would.
--- @tparam string name "noether.json"
--- @tparam string path templates, as `package.path`
--- @treturn ?string the file's name; nil and what was tried if there is none
--- @treturn ?string
-M.searchpath = G.package.searchpath or searchpath
-
 local tables_have_gc = not G.setfenv
 
 local NO_MEMORY = "not enough memory"
