@@ -7,6 +7,7 @@ local errors = require "noether.error"
 local launch = require "noether.execution.launch"
 local plan = require "noether.execution.plan"
 local prepare = require "noether.execution.prepare"
+local runtimes = require "noether.execution.runtime"
 local setup = require "noether.execution.setup"
 
 local M = {}
@@ -60,7 +61,7 @@ function M.run(job, task)
 end
 
 --- Whether such runtimes can be had at all: see `runtime.check`.
-M.check_runtime = setup.check_runtime
+M.check_runtime = runtimes.check
 
 -- Tells a listener what begins and what is over.
 local function new_reporter(listener, total)

@@ -57,9 +57,6 @@ local function setup_context(job, task)
   }
 end
 
---- Whether such runtimes can be had at all: see `runtime.check`.
-M.check_runtime = runtimes.check
-
 --- Resolve a language, on the setup's own deadline. Runs within a task.
 -- @tparam table job `executor`, `call`, and for a stage's packages `stage` and `requirements`;
 -- `progress(state, detail)` if somebody wants to know
