@@ -71,6 +71,17 @@ local function assert_defaults(rows, defaults)
   end
 end
 
+local function assert_kinds(rows)
+  local faults = {}
+  for _, entry in ipairs(errors.KINDS) do
+    faults[entry.kind] = entry.fault
+  end
+  assert.same(sorted_keys(faults), sorted_keys(rows))
+  for kind, row in pairs(rows) do
+    assert.equal(faults[kind], row[1], kind)
+  end
+end
+
 -- Library sources; the examples and the tools are programs of their own.
 local function source_texts()
   local list = helper.shell(("cd %s && find lua src -name '*.lua' -o -name '*.c'"):format(
@@ -222,14 +233,7 @@ describe("README.md", function()
   end)
 
   it("lists the kinds of errors, with whose fault each is", function()
-    local rows, faults = rows_under("Results, info, errors"), {}
-    for _, entry in ipairs(errors.KINDS) do
-      faults[entry.kind] = entry.fault
-    end
-    assert.same(sorted_keys(faults), sorted_keys(rows))
-    for kind, row in pairs(rows) do
-      assert.equal(faults[kind], row[1], kind)
-    end
+    assert_kinds(rows_under("Results, info, errors"))
   end)
 
   it("lists the functions of the module", function()
@@ -251,14 +255,7 @@ describe("docs/errors.md", function()
   local text = read_document("errors")
 
   it("lists the kinds of errors, with whose fault each is", function()
-    local rows, faults = rows_under("Kinds", text), {}
-    for _, entry in ipairs(errors.KINDS) do
-      faults[entry.kind] = entry.fault
-    end
-    assert.same(sorted_keys(faults), sorted_keys(rows))
-    for kind, row in pairs(rows) do
-      assert.equal(faults[kind], row[1], kind)
-    end
+    assert_kinds(rows_under("Kinds", text))
   end)
 
   it("lists the reasons", function()
