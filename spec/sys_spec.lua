@@ -63,8 +63,8 @@ end)
 describe("sys paths", function()
   it("raise where they hold a zero byte", function()
     local names = { "access", "chmod", "file_equals", "list", "lock", "mkdir", "mkdir_private",
-      "mkdtemp", "read_file", "readlink", "realpath", "remove_tree", "rename", "rmdir", "stat",
-      "unlink", "write_file" }
+      "mkdtemp", "read_file", "readlink", "realpath", "remove_tree", "rename", "stat", "unlink",
+      "write_file" }
     for _, name in ipairs(names) do
       assert.error_matches(function() sys[name]("/tmp/a\0b", "x", 1) end, "zero byte")
     end

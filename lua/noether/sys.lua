@@ -229,14 +229,6 @@ M.unique_path = core.unique_path
 -- @function mkdtemp
 M.mkdtemp = core.mkdtemp
 
---- Remove an empty directory.
--- @tparam string path
--- @treturn ?boolean true
--- @treturn ?string message
--- @treturn ?string errno
--- @function rmdir
-M.rmdir = core.rmdir
-
 --- Remove what is at a path, and all below it. Links are removed, not followed; mounts are left.
 -- @tparam string path
 -- @treturn ?boolean true, also if there was nothing

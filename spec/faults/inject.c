@@ -88,7 +88,6 @@
     X(renameat2, int,                                                          \
       (int a, const char *b, int c, const char *d, unsigned f),                \
       (a, b, c, d, f), -1)                                                     \
-    X(rmdir, int, (const char *p), (p), -1)                                    \
     X(sched_getaffinity, int, (pid_t p, size_t n, cpu_set_t * s), (p, n, s),   \
       -1)                                                                      \
     X(send, ssize_t, (int f, const void *b, size_t n, int g), (f, b, n, g),    \

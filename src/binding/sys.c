@@ -482,13 +482,6 @@ static int sys_mkdtemp(lua_State *L)
     return pushfailure(L, "mkdtemp", prefix);
 }
 
-static int sys_rmdir(lua_State *L)
-{
-    const char *path = checkpath(L, 1);
-
-    return pushoutcome(L, rmdir(path), "rmdir", path);
-}
-
 static int sys_remove_tree(lua_State *L)
 {
     struct noe_error err;
@@ -593,7 +586,6 @@ static const luaL_Reg functions[] = {
     {"realpath", sys_realpath},
     {"remove_tree", sys_remove_tree},
     {"rename", sys_rename},
-    {"rmdir", sys_rmdir},
     {"setting", sys_setting},
     {"sha256", sys_sha256},
     {"stat", sys_stat},
