@@ -43,10 +43,6 @@ M.known = {
   xmltodict = "xmltodict", yaml = "pyyaml", zmq = "pyzmq",
 }
 
---- Names that nixpkgs has given up, by import, for a nixpkgs of before 2022:
--- `known = setmetatable(legacy, { __index = known })`.
-M.legacy = { PIL = "Pillow", torch = "pytorch" }
-
 local newline = P"\r\n" + S"\r\n"
 local blank = S" \t\f" + P"\\" * newline
 local word_byte = R("az", "AZ", "09", "\128\255") + P"_"
