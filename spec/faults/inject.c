@@ -72,7 +72,6 @@
     X(madvise, int, (void *a, size_t n, int v), (a, n, v), -1)                 \
     X(memfd_create, int, (const char *n, unsigned f), (n, f), -1)              \
     X(mkdir, int, (const char *p, mode_t m), (p, m), -1)                       \
-    X(mkdtemp, char *, (char *t), (t), NULL)                                   \
     X(mmap, void *, (void *a, size_t n, int p, int f, int d, off_t o),         \
       (a, n, p, f, d, o), MAP_FAILED)                                          \
     X(pipe2, int, (int f[2], int g), (f, g), -1)                               \
