@@ -49,8 +49,7 @@ end
 local function new_context(args, environ, screen)
   local owned = {}
   return {
-    environ = environ, console = screen, code_of = exits.of,
-    program = program_name(args[0], environ),
+    environ = environ, console = screen, program = program_name(args[0], environ),
     completion = function(shell) return parser.completion(M.ROOT, shell) end,
     own = function(handle)
       owned[#owned + 1] = handle
@@ -65,26 +64,16 @@ local function close_all(owned)
   end
 end
 
--- What is wrong with a command line is told before anything is done.
-local function misused(screen, request, err)
-  screen:say("error", err.message)
-  screen:say("hint", err.hint)
-  local is_sandbox = request[1] == sandbox.name
-  return is_sandbox and exits.OURS or exits.USAGE
-end
-
-local function failed(context, err)
-  if err.usage and context.verb == sandbox then
-    context.console:fail(err)
-    return exits.OURS
-  end
-  return context.console:fail(err)
+-- Of `sandbox` the code of a wrong call could be the command's own.
+local function failed(screen, name, err)
+  local code = screen:fail(err)
+  return err.usage and name == sandbox.name and exits.OURS or code
 end
 
 local function perform(context, request)
-  context.given, context.verb = request.given, request.verb
+  context.given = request.given
   local code, err = request.verb.run(context)
-  return code or failed(context, err)
+  return code or failed(context.console, request.verb.name, err)
 end
 
 -- An interrupt, or a mistake of ours.
@@ -98,7 +87,7 @@ end
 local function dispatch(context, owned, args)
   local request, err = parser.read(M.ROOT, args)
   local screen = context.console
-  if not request then return misused(screen, args, err) end
+  if not request then return failed(screen, args[1], err) end
   if request.help then screen:answer(request.help) end
   if request.version then screen:answer(("noether %s\n"):format(sys.version)) end
   if not request.verb then return exits.OK end

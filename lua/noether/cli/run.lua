@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- `noether run`: a stage's answer on standard output, its log on standard error.
 local errors = require "noether.error"
+local exits = require "noether.cli.exits"
 local flags = require "noether.cli.flags"
 local json = require "noether.json"
 local render = require "noether.cli.render"
@@ -50,7 +51,7 @@ local function write_json(context, answer, err, info)
     record.output = json.decode(answer)
   end
   context.console:answer(render.line(record) .. "\n")
-  return err and context.code_of(err) or 0
+  return err and exits.of(err) or exits.OK
 end
 
 local function call_options(context)
@@ -132,7 +133,7 @@ function M.run(context)
     return nil, err
   end
   context.console:json(answer .. "\n")
-  return 0
+  return exits.OK
 end
 
 return M

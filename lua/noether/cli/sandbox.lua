@@ -183,8 +183,7 @@ local WITHOUT_MEANING = { "policy", "read", "write", "network" }
 local function check(given)
   if given.isolation ~= "none" then return true end
   for _, name in ipairs(WITHOUT_MEANING) do
-    local value = given[name]
-    if value and (type(value) ~= "table" or #value > 0) then
+    if given[name] then
       return nil, { usage = true, message = ("option '--%s' has no meaning with isolation 'none'")
         :format(name) }
     end

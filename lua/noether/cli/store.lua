@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- `noether store`: stages kept in a directory, by id or name.
 local effects = require "noether.effects"
+local exits = require "noether.cli.exits"
 local flags = require "noether.cli.flags"
 local policies = require "noether.policies"
 local render = require "noether.cli.render"
@@ -43,7 +44,7 @@ function put.run(context)
   id, err = store:put(stage)
   if not id then return nil, err end
   context.console:answer(id .. "\n")
-  return 0
+  return exits.OK
 end
 
 local list = {
@@ -84,7 +85,7 @@ function list.run(context)
   else
     context.console:answer(render.columns(rows))
   end
-  return whole and 0 or context.code_of{ kind = "store_failed" }
+  return whole and exits.OK or exits.of{ kind = "store_failed" }
 end
 
 local show = {
@@ -117,7 +118,7 @@ function show.run(context)
   else
     context.console:answer(context.given.code and stage.code or stage_text(stage))
   end
-  return 0
+  return exits.OK
 end
 
 local remove = {
@@ -134,7 +135,7 @@ function remove.run(context)
   local ok
   ok, err = store:remove(context.given.stage)
   if not ok then return nil, err end
-  return 0
+  return exits.OK
 end
 
 return {

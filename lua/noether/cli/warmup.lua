@@ -74,14 +74,14 @@ local function show(context, found)
 end
 
 -- What was asked for by name must be there; of all there are, one will do.
-local function code_of(context, found, asked)
+local function code_of(found, asked)
   local had, failure = false, nil
   for _, runtime in pairs(found) do
     had = had or runtime.err == nil
     failure = failure or runtime.err
   end
   if not failure or (had and not asked) then return exits.OK end
-  return context.code_of(failure)
+  return exits.of(failure)
 end
 
 local function check_names(executor, names)
@@ -111,7 +111,7 @@ function M.run(context)
     local failure = found[name].err
     if errors.is(failure) and failure.hint then context.console:say("hint", failure.hint) end
   end
-  return code_of(context, found, asked)
+  return code_of(found, asked)
 end
 
 return M
