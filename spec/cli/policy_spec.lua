@@ -19,6 +19,12 @@ local WRONG = {
       ":2: hook 'check' must return true, or nil and a reason" },
     { "return {\n  requirements = function()\n    error 'oh'\n  end,\n}",
       ":2: hook 'requirements' raised: " },
+    { "return {\n  venv_argv = function() return {} end,\n}",
+      ":2: hook 'venv_argv' must return a list of strings without NUL, the program first" },
+    { "return {\n  install_argv = function() return 'pip' end,\n}",
+      ":2: hook 'install_argv' must return a list of strings" },
+    { "return {\n  requirements_file = function() end,\n}",
+      ":2: hook 'requirements_file' must return a string" },
   },
   ["isolation.lua"] = {
     { "return {\n  describe = function() return 3 end,\n}", ":2: hook 'describe' must return" },
@@ -58,7 +64,7 @@ describe("noether policy check", function()
         local dir = command.directory{ [file] = case[1] }
         local result = command.fail(1, { "policy", "check", dir }, { case[2], "[policy_error]" })
         assert.equal(("wrong  %s/%s\n"):format(dir, file), result.out)
-        assert.truthy(result.err:find(case[1]:find("hook") and dir or "policy", 1, true))
+        assert.truthy(result.err:find(case[2]:find("hook") and dir or "policy", 1, true))
       end)
     end
   end

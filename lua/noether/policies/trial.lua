@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- Policy files tried before anybody depends on them: loaded, their fields looked at, and each hook
 -- called with a sample, so that what is wrong is told by its writer's own test and not by a run.
+local compat = require "noether.compat"
 local effects = require "noether.effects"
 local files = require "noether.policies.files"
 local guard = require "noether.policies.guard"
@@ -30,10 +31,20 @@ local function try_language(loaded, module)
   return ok, err
 end
 
+local PIP_CALLS = {
+  { "check", "six==1.16.0", {} },
+  { "requirements", "# requires: six==1.16.0\n", {} },
+  { "venv_argv", "/usr/bin/sample", "/srv/venv" },
+  { "install_argv", "/srv/venv/bin/sample", { "six==1.16.0" }, { file = "/srv/file" } },
+  { "requirements_file", { "six==1.16.0" }, { index_url = "https://index.example/simple" } },
+}
+
 local function try_pip(loaded)
-  local ok, err = loaded:call("pip", "check", "six==1.16.0", {})
-  if ok then ok, err = loaded:call("pip", "requirements", "# requires: six==1.16.0\n", {}) end
-  return ok, err
+  for _, call in ipairs(PIP_CALLS) do
+    local ok, err = loaded:call("pip", compat.unpack(call))
+    if not ok then return nil, err end
+  end
+  return true
 end
 
 local function try_packages(loaded)
