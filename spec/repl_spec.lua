@@ -354,10 +354,11 @@ describe("the prompt on a terminal", function()
     terminal:enter([[package.loaded["noether.reference"] = { Info = { signature = "Info", ]]
       .. [[text = "What is known.", fields = { { name = "logs", type = "?string", ]]
       .. [[optional = true, text = "said" }, ]]
-      .. [[{ name = "secs", type = "number", default = "30 s" } } }, ]]
+      .. [[{ name = "secs", type = "number", default = "30 s" } }, extends = "More" }, ]]
       .. [=[["noether.store"] = { text = "Stores." } }]=])
     terminal:enter("help('Info')", "What is known%.\r?\n\r?\nFields:\r?\n"
-      .. "  logs %(string, optional%)\r?\n      said\r?\n  secs %(number, default 30 s%)\r?\n")
+      .. "  logs %(string, optional%)\r?\n      said\r?\n  secs %(number, default 30 s%)\r?\n\r?\n"
+      .. "And all fields of: More\r?\n")
     terminal:enter("help(noether.store)", "Stores%.")
   end)
 

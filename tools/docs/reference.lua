@@ -55,7 +55,7 @@ local function function_entry(entry)
   return {
     kind = entry.kind, summary = item.summary, text = item.text, signature = entry.signature,
     params = values(item.params), returns = values(item.returns), raises = item.raises,
-    example = item.usage, see = item.see,
+    example = item.usage,
   }
 end
 
@@ -65,7 +65,7 @@ end
 
 --- The module's text: a table by name of `{ kind = "function"|"method"|"field"|"table", summary,
 -- text, signature, params, returns, raises, example }`; a table of options or of a result has
--- `fields` instead.
+-- `fields` instead, and perhaps `extends`, the names of tables whose fields it has, too.
 -- @tparam table surface
 -- @treturn string
 function M.write(surface)

@@ -89,6 +89,7 @@ local function entry_text(name, entry)
   if text ~= "" then parts[#parts + 1] = filled(text) end
   add_list(parts, "Parameters:", entry.params, param_text)
   add_list(parts, "Fields:", entry.fields, param_text)
+  if entry.extends then parts[#parts + 1] = "And all fields of: " .. entry.extends end
   add_list(parts, "Returns:", entry.returns, return_text)
   if entry.raises then parts[#parts + 1] = "Raises:\n" .. wrapped(entry.raises, "  ") end
   if entry.example then parts[#parts + 1] = "Example:\n" .. indented(entry.example) end
