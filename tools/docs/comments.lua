@@ -5,7 +5,7 @@
 local M = {}
 
 -- Tags whose text is kept whole, by the field that holds it.
-local TEXTS = { raise = "raises", see = "see", extends = "extends", usage = "usage" }
+local TEXTS = { raise = "raises", extends = "extends" }
 
 local function lines_of(text)
   local lines = {}
@@ -73,7 +73,7 @@ local function add_to_list(item, tag, modifiers, text, place)
   table.insert(item[list], value)
 end
 
--- Lines that look alike but for two leading blanks keep their shape.
+-- Lines without the blanks that all of them begin with.
 local function unindented(lines)
   local least
   for _, line in ipairs(lines) do

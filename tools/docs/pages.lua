@@ -121,7 +121,6 @@ local function put_words(out, entry)
   put(out, "@table " .. entry.name)
 end
 
-
 local function page(kind, name, text)
   local out = {}
   put(out, text)

@@ -5,7 +5,7 @@ local comments = require "comments"
 
 local M = {}
 
--- Modules that users require by name, and those of `noether` that have no line of their own there.
+-- Modules that users require by name.
 local MODULES = {
   { name = "noether", file = "init.lua" },
   { name = "noether.nix_executor", file = "nix_executor.lua" },
