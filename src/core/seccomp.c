@@ -80,6 +80,14 @@ struct rule {
 #define HAS(arg, bit) BITS_ARE(arg, bit, bit)
 #define LACKS(arg, bit) BITS_ARE(arg, bit, 0)
 
+/* A file's mode with either of two bits takes a rule for each. */
+#define DENY_SET_IDS(call, mode)              \
+    DENY_IF(call, EPERM, HAS(mode, S_ISUID)), \
+        DENY_IF(call, EPERM, HAS(mode, S_ISGID))
+#define DENY_SET_IDS_IF(call, mode, condition)           \
+    DENY_IF(call, EPERM, condition, HAS(mode, S_ISUID)), \
+        DENY_IF(call, EPERM, condition, HAS(mode, S_ISGID))
+
 static const struct rule mounts[] = {
     DENY(mount, EPERM),
     DENY(umount2, EPERM),
@@ -214,32 +222,22 @@ static const struct rule signals[] = {
 /* A program that lies in a directory of the host's with its owner's id is a way
  * in for other users, or out for this one. */
 static const struct rule set_ids[] = {
-    DENY_IF(fchmod, EPERM, HAS(1, S_ISUID)),
-    DENY_IF(fchmod, EPERM, HAS(1, S_ISGID)),
-    DENY_IF(fchmodat, EPERM, HAS(2, S_ISUID)),
-    DENY_IF(fchmodat, EPERM, HAS(2, S_ISGID)),
-    DENY_IF(chmod, EPERM, HAS(1, S_ISUID)),
-    DENY_IF(chmod, EPERM, HAS(1, S_ISGID)),
+    DENY_SET_IDS(fchmod, 1),
+    DENY_SET_IDS(fchmodat, 2),
+    DENY_SET_IDS(chmod, 1),
 };
 
 /* Likewise born so. What openat2 is to do is in memory; who knows it knows
  * openat. */
 static const struct rule births[] = {
     DENY(openat2, ENOSYS),
-    DENY_IF(open, EPERM, HAS(1, O_CREAT), HAS(2, S_ISUID)),
-    DENY_IF(open, EPERM, HAS(1, O_CREAT), HAS(2, S_ISGID)),
-    DENY_IF(open, EPERM, HAS(1, TMPFILE), HAS(2, S_ISUID)),
-    DENY_IF(open, EPERM, HAS(1, TMPFILE), HAS(2, S_ISGID)),
-    DENY_IF(openat, EPERM, HAS(2, O_CREAT), HAS(3, S_ISUID)),
-    DENY_IF(openat, EPERM, HAS(2, O_CREAT), HAS(3, S_ISGID)),
-    DENY_IF(openat, EPERM, HAS(2, TMPFILE), HAS(3, S_ISUID)),
-    DENY_IF(openat, EPERM, HAS(2, TMPFILE), HAS(3, S_ISGID)),
-    DENY_IF(creat, EPERM, HAS(1, S_ISUID)),
-    DENY_IF(creat, EPERM, HAS(1, S_ISGID)),
-    DENY_IF(mknod, EPERM, HAS(1, S_ISUID)),
-    DENY_IF(mknod, EPERM, HAS(1, S_ISGID)),
-    DENY_IF(mknodat, EPERM, HAS(2, S_ISUID)),
-    DENY_IF(mknodat, EPERM, HAS(2, S_ISGID)),
+    DENY_SET_IDS_IF(open, 2, HAS(1, O_CREAT)),
+    DENY_SET_IDS_IF(open, 2, HAS(1, TMPFILE)),
+    DENY_SET_IDS_IF(openat, 3, HAS(2, O_CREAT)),
+    DENY_SET_IDS_IF(openat, 3, HAS(2, TMPFILE)),
+    DENY_SET_IDS(creat, 1),
+    DENY_SET_IDS(mknod, 1),
+    DENY_SET_IDS(mknodat, 2),
 };
 
 /* What Landlock does not judge: whoever owns a file may change these wherever
