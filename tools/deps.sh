@@ -31,7 +31,7 @@ run   python3         python3  runs Python stages
 run   nodejs          node     runs JavaScript stages
 run   bash            bash     runs Bash stages
 test  lua-busted      -        runs the specs
-test  lua-cjson       -        JSON for that interpreter
+test  lua-cjson       -        JSON for lua5.4
 test  lua-lpeg        -        parsing, likewise
 test  lua-luv         -        an event loop to run stages in
 test  lua-cqueues     -        another one
@@ -39,8 +39,8 @@ test  pkgconf         pkg-config finds flags for the examples
 test  git             git      real work for the sandbox
 test  fish            fish     completes command lines
 test  zsh             zsh      likewise
-test  python3-numpy   -        likewise
-test  python3-pip     -        likewise; and installs packages for stages
+test  python3-numpy   -        what a stage imports
+test  python3-pip     -        installs packages for stages
 test  python3-venv    -        likewise
 test  nix-bin         nix      the Nix runtime's; no store is made of it
 test  patchelf        patchelf makes the store that stands in for nixpkgs
@@ -72,7 +72,7 @@ check-packages) groups='build run deb pack' ;;
 lint) groups='build lint' ;;
 check-deep) groups='build run test docs lint deep deb pack fault' ;;
 faults) groups='build run test fault' ;;
-bench) groups='build run test bench' ;;
+bench) groups='build run test' ;;
 *)
   sed -n 's/^#   //p' "$0" | head -n 2 >&2
   exit 2
