@@ -21,9 +21,6 @@ local M = {}
 M.MODULES = { pip = true, packages = true, isolation = true, errors = true }
 
 local MODULES = M.MODULES
-local OVERRIDABLE = {
-  languages = true, pip = true, packages = true, isolation = true, errors = true,
-}
 local LANGUAGES = { "python", "javascript", "bash" }
 
 local Policies = {}
@@ -159,7 +156,8 @@ function Policies:apply_overrides(overrides)
     elseif MODULES[name] then
       ok, err = self:apply(name, fields, { name = "option policy." .. name })
     else
-      ok, err = files.failed("option policy: " .. options.unknown("policy", name, OVERRIDABLE))
+      local known = tables.merged(MODULES, { languages = true })
+      ok, err = files.failed("option policy: " .. options.unknown("policy", name, known))
     end
     if not ok then return nil, err end
   end
