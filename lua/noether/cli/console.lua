@@ -77,13 +77,6 @@ function Console:warnings(info)
   end
 end
 
---- Write text to standard error as it is.
--- @tparam string text
-function Console:note(text)
-  self:clear()
-  io.stderr:write(text)
-end
-
 -- What a terminal would take for commands, some of which it answers by typing, shown as it is
 -- written. Tabs do no harm.
 local function visible(text)
@@ -95,7 +88,8 @@ end
 --- Write a line of a stage's log to standard error.
 -- @tparam string line without its end
 function Console:log(line)
-  self:note((self.notes_terminal and visible(line) or line) .. "\n")
+  self:clear()
+  io.stderr:write((self.notes_terminal and visible(line) or line) .. "\n")
 end
 
 --- Write a stage's answer to standard output. In JSON, what a terminal would take for a command can

@@ -44,12 +44,8 @@ local function language_by(policies, test)
   return nil
 end
 
---- The language of a file's code: by its extension, else by its first line.
--- @tparam table policies
--- @tparam string file
--- @tparam string code
--- @treturn ?string
-function M.language_of(policies, file, code)
+-- The language of a file's code: by its extension, else by its first line.
+local function language_of(policies, file, code)
   local extension = file:match("[^/]%.(%w+)$")
   local by_extension = extension and language_by(policies, function(module)
     return module.extension == extension or answers_to(module, extension)
@@ -75,7 +71,7 @@ function M.of_file(context, file, policies)
   local given = context.given
   local code, message = console.read(file)
   if not code then return unreadable(file, message) end
-  local language = given.language or M.language_of(policies, file, code)
+  local language = given.language or language_of(policies, file, code)
   if not language then
     return misuse(("cannot tell the language of %s"):format(errors.clean(file, 200)),
       "write --language NAME (known: " .. table.concat(policies:languages(), ", ") .. ")")
