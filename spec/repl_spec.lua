@@ -273,6 +273,17 @@ describe("the prompt on a terminal", function()
     end)
   end
 
+  it("takes what was typed while something ran: whole lines, and the beginning of one", function()
+    local terminal <close> = ready()
+    terminal:enter(("print('go') repeat until io.open('%s/over')"):format(home), "\ngo\r?\n")
+    terminal:send("6 * 7\r8 * ")
+    terminal:expect("8 * ", true)
+    assert.is_true(pty.edits(terminal.descriptor))
+    helper.write(home .. "/over", "")
+    terminal:expect("\n42\r?\n")
+    terminal:enter("2", "\n16\r?\n")
+  end)
+
   it("interrupts a loop that catches errors at the second Ctrl-C", function()
     local terminal <close> = ready()
     terminal:enter("while true do pcall(function() print('go') while true do end end) end",
