@@ -218,7 +218,7 @@ M.script = [==[
   };
   const phase = (name) => KNOWN[name] || ["other", name, ""];
 
-  // ------------------------------------------------------------------------------- making nodes
+  // Making nodes.
 
   function fill(node, children) {
     for (const child of children) {
@@ -237,7 +237,7 @@ M.script = [==[
     return fill(node, children);
   }
 
-  // ----------------------------------------------------------------------------------- numbers
+  // Numbers.
 
   const digits = (x) => (x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2));
   function time(us) {
@@ -261,7 +261,7 @@ M.script = [==[
     return sorted[Math.max(0, Math.ceil(sorted.length * part) - 1)];
   }
 
-  // -------------------------------------------------------------------------------------- runs
+  // Runs.
 
   const runs = data.runs;
   const timed = runs.filter((run) => run.started !== undefined && run.us !== undefined);
@@ -287,7 +287,7 @@ M.script = [==[
   const failed = runs.filter((run) => run.error);
   const status = (run) => (run.error ? run.error.kind : run.cached ? "cached" : "ok");
 
-  // ----------------------------------------------------------------------------------- summary
+  // Summary.
 
   function tile(value, label, bad) {
     return el("div", { class: "tile" }, el("b", bad ? { class: "bad" } : {}, value),
@@ -350,7 +350,7 @@ M.script = [==[
     }
   }
 
-  // --------------------------------------------------------------------------------------- tip
+  // Tip.
 
   const tip = byId("tip");
   function showTip(event, run, name) {
@@ -371,7 +371,7 @@ M.script = [==[
   }
   const hideTip = () => { tip.hidden = true; };
 
-  // ---------------------------------------------------------------------------------- timeline
+  // Timeline.
 
   const view = { from: 0, to: end };
   const host = byId("timeline");
@@ -502,7 +502,7 @@ M.script = [==[
       + "Ctrl and wheel zoom, shift and wheel move.";
   }
 
-  // ------------------------------------------------------------------------------------- table
+  // Table.
 
   const used = (name) => (run) => (run.meter[name] ? run.meter[name].used : undefined);
   const phaseTime = (name) => (run) => {
@@ -601,7 +601,7 @@ M.script = [==[
     }));
   }
 
-  // ------------------------------------------------------------------------------------ detail
+  // Detail.
 
   let chosen = null;
   function waterfall(run) {
@@ -701,7 +701,7 @@ M.script = [==[
     if (run.row) run.row.scrollIntoView({ block: "nearest" });
   }
 
-  // ------------------------------------------------------------------------------------- begin
+  // Begin.
 
   summarize();
   legend();
