@@ -166,6 +166,7 @@ describe("a trace", function()
     local run = run_of{ err = err }
     assert.same(told, run.error)
     assert.same({}, run.spans)
+    assert.same({}, run.meters)
     assert.is_nil(run.started)
     assert.equal("nonesuch", run_of{ err = "nonesuch" }.error.message)
   end)

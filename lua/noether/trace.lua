@@ -61,13 +61,17 @@ local function error_of(err)
   }
 end
 
--- One field a limit of the page's meters: what was used, and the limit.
+local function cpu_of(result)
+  if not result.cpu_user_secs or not result.cpu_system_secs then return nil end
+  return result.cpu_user_secs + result.cpu_system_secs
+end
+
+-- One field a limit of the page's meters: what was used, and the limit; none of what is not known.
 local function meters_of(result, limits)
-  local cpu = (result.cpu_user_secs or 0) + (result.cpu_system_secs or 0)
   local meters = json.array{}
   for _, meter in ipairs{
     { "time", microseconds(result.duration_secs), microseconds(limits.timeout_secs), "us" },
-    { "processor", microseconds(cpu), microseconds(limits.cpu_secs), "us" },
+    { "processor", microseconds(cpu_of(result)), microseconds(limits.cpu_secs), "us" },
     { "memory", result.max_rss_bytes, limits.memory_bytes, "bytes" },
     { "output", result.stdout_bytes, limits.max_output_bytes, "bytes" },
     { "log", result.stderr_bytes, limits.max_stderr_bytes, "bytes" },
