@@ -391,12 +391,31 @@ static bool prints(const char *role, const char *text)
     return same;
 }
 
+/* Descriptors that a launcher has open, from its beginning to its end. */
+enum { OF_LAUNCHER = 5 };
+
 static int open_fds(void)
 {
     int count = 0;
 
     for (int fd = 0; fd < 2048; fd++)
         count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Those that lead to something of that name. */
+static int count_descriptors(const char *name)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 2048; fd++) {
+        char path[40];
+        char target[80];
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        ssize_t len = readlink(path, target, sizeof(target) - 1);
+        target[len > 0 ? len : 0] = '\0';
+        count += strncmp(target, name, strlen(name)) == 0;
+    }
     return count;
 }
 
@@ -1071,8 +1090,8 @@ static int host_at_file_limit(void)
         noe_process_close(run->process);
         run->process = NULL;
         CHECK(open_fds() <= before + 1);
-        done(run); /* with the launcher, which had one open */
-        CHECK(open_fds() == before - 1);
+        done(run);
+        CHECK(open_fds() == before - OF_LAUNCHER);
         while (count > 0)
             close(filler[--count]);
         CHECK(!has_children());
@@ -1106,7 +1125,7 @@ static int host_at_process_limit(void)
         else
             CHECK(exited(result, 0));
         done(run);
-        CHECK(open_fds() == before - 1 && !has_children());
+        CHECK(open_fds() == before - OF_LAUNCHER && !has_children());
     }
     return 0;
 }
@@ -1146,6 +1165,32 @@ static int host_with_big_heap(void)
     if (kept)
         CHECK(result->max_rss_bytes > 0 &&
               result->max_rss_bytes < (int64_t)size / 4);
+    done(run);
+    return 0;
+}
+
+/* What the child is given has high numbers here, and none may stay open. */
+static int host_of_many_descriptors(void)
+{
+    int count = 0;
+    int fillers[600];
+    struct run *run = prepare("cat", "-");
+
+    while (count < 600 && (fillers[count] = open("/dev/null", O_RDONLY)) >= 0)
+        count++;
+    CHECK(count > 200);
+    int before = open_fds();
+    int pipes = count_descriptors("pipe:");
+    run->options.input = "in and out";
+    run->options.input_len = 10;
+    const struct noe_result *result = finish(run);
+    CHECK(exited(result, 0) && printed(result, "in and out"));
+    noe_process_close(run->process);
+    run->process = NULL;
+    CHECK(open_fds() <= before + 1); /* the image, of one that is kept */
+    CHECK(count_descriptors("pipe:") == pipes);
+    while (count > 0)
+        close(fillers[--count]);
     done(run);
     return 0;
 }
@@ -1455,6 +1500,7 @@ static const struct {
     {"EMFILE at the limit of open files, nothing leaked", host_at_file_limit},
     {"EAGAIN at the limit of processes", host_at_process_limit},
     {"a host of 1 GiB", host_with_big_heap},
+    {"a host of many descriptors", host_of_many_descriptors},
     {"the host is left as it was", host_unchanged},
     {"a fork of the host harms nothing", host_that_forks},
     {"closing kills, whoever holds copies", host_closes_with_worker},

@@ -46,6 +46,7 @@
     X(chdir, int, (const char *p), (p), -1)                                    \
     X(chmod, int, (const char *p, mode_t m), (p, m), -1)                       \
     X(dup2, int, (int a, int b), (a, b), -1)                                   \
+    X(dup3, int, (int a, int b, int f), (a, b, f), -1)                         \
     X(epoll_create1, int, (int f), (f), -1)                                    \
     X(epoll_ctl, int, (int p, int o, int f, struct epoll_event *e),            \
       (p, o, f, e), -1)                                                        \
@@ -102,6 +103,7 @@
       (t, f, n, o), -1)                                                        \
     X(uname, int, (struct utsname * u), (u), -1)                               \
     X(unlink, int, (const char *p), (p), -1)                                   \
+    X(unshare, int, (int f), (f), -1)                                          \
     X(unlinkat, int, (int d, const char *p, int f), (d, p, f), -1)             \
     X(waitid, int, (idtype_t t, id_t i, siginfo_t * s, int o), (t, i, s, o),   \
       -1)                                                                      \

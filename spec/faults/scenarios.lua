@@ -65,6 +65,18 @@ end
 --- The scenarios, by name: a function that is given an empty directory.
 M.ALL = {
   ["run kept"] = runs("none", sh("echo a; echo b >&2"), { stdin = "x" }, "a\n"),
+  -- What the child is given then has high numbers.
+  ["run among many files"] = function()
+    local files = {}
+    for i = 1, 150 do
+      files[i] = assert(io.open("/dev/null"))
+    end
+    local ok, err = runs("none", sh("cat"), { stdin = "x" }, "x")()
+    for _, file in ipairs(files) do
+      file:close()
+    end
+    return ok, err
+  end,
   ["run bare"] = runs("none", sh("cat"), { stdin = "x", supervise = false }, "x"),
   ["run native"] = runs("native", sh("echo a"), {}, "a\n"),
   ["run bwrap"] = runs("bwrap", sh("echo a"), {}, "a\n"),

@@ -6,6 +6,10 @@
  * child; the child makes nothing but system calls and works on a stack of its
  * own; and what it has to say about a failure it writes where the host, which
  * is stopped meanwhile, looks next.
+ *
+ * Nor does it matter how many descriptors the host has. A copy of all of them,
+ * and closing each, would: so the child begins with the host's own table, and
+ * its first call leaves that for a copy of the low end, where what it needs is.
  */
 #include "launch.h"
 
@@ -34,9 +38,14 @@ extern const size_t noe_jail_image_len;
 
 enum { POLICIES = 1 << 6 }; /* one for each set of a policy's switches */
 
+/* What a child is given: its standard streams, the control socket, the image.
+ */
+enum { GIVEN = 5, SLOTS = 4, NEAR = 128 };
+
 struct noe_launcher {
     int image; /* made when it is first needed */
     int null;  /* what a program without input reads: cheaper than a pipe */
+    int slots[SLOTS]; /* low numbers, for what is given from beyond NEAR */
     char *jail_path;
     struct noe_filter filters[POLICIES];
     struct noe_cgroups cgroups;
@@ -135,6 +144,14 @@ static int need_image(struct noe_launcher *launcher, struct noe_error *err)
     return launcher->image >= 0 ? 0 : -1;
 }
 
+/* While few descriptors are open the low ones are free. One that cannot be had
+ * makes some later launch slower, and nothing else. */
+static void take_slots(struct noe_launcher *launcher)
+{
+    for (int i = 0; i < SLOTS; i++)
+        launcher->slots[i] = fcntl(launcher->null, F_DUPFD_CLOEXEC, 3);
+}
+
 int noe_launcher_null(const struct noe_launcher *launcher)
 {
     return launcher->null;
@@ -157,6 +174,7 @@ int noe_launcher_open(struct noe_launcher **launcher, const char *jail_path,
                              "%s", "");
     made->image = -1;
     made->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    take_slots(made);
     made->pretence.landlock = UINT32_MAX;
     *launcher = made;
     return 0;
@@ -217,10 +235,24 @@ const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher)
 
 struct child_task {
     const struct noe_launch *launch;
+    int given[GIVEN];
     int image;
     const char *step; /* what failed, or NULL */
     int code;
 };
+
+/* From here on the child has a table of its own. */
+IN_CHILD static int leave_the_table(const struct child_task *task)
+{
+    int last = task->image;
+
+    for (int i = 0; i < GIVEN; i++)
+        if (task->given[i] > last)
+            last = task->given[i];
+    if (syscall(SYS_close_range, last + 1, ~0U, CLOSE_RANGE_UNSHARE) == 0)
+        return 0;
+    return unshare(CLONE_FILES);
+}
 
 /* Above the numbers that are about to be given out. */
 IN_CHILD static int out_of_the_way(int fd)
@@ -232,20 +264,17 @@ IN_CHILD static int out_of_the_way(int fd)
 
 /* All are moved away first: the host may run with 0 to 2 closed, and our own
  * pipes may have got these numbers. */
-IN_CHILD static int place_descriptors(const struct child_task *task)
+IN_CHILD static int place_descriptors(struct child_task *task)
 {
-    const struct noe_launch *launch = task->launch;
-    int from[] = {launch->stdio[0], launch->stdio[1], launch->stdio[2],
-                  launch->control, launch->pass_image ? task->image : -1};
-    const int count = (int)(sizeof(from) / sizeof(*from));
+    int from[GIVEN];
 
-    for (int i = 0; i < count; i++) {
-        int fd = out_of_the_way(from[i]);
-        if (fd < 0 && from[i] >= 0)
+    task->image = out_of_the_way(task->image);
+    for (int i = 0; i < GIVEN; i++) {
+        from[i] = out_of_the_way(task->given[i]);
+        if (from[i] < 0 && task->given[i] >= 0)
             return -1;
-        from[i] = fd;
     }
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < GIVEN; i++)
         if (from[i] >= 0 && dup2(from[i], i) < 0)
             return -1;
     return 0;
@@ -305,8 +334,9 @@ IN_CHILD static int child_main(void *argument)
     /* The copy that stays open for exec must not be one that dup2 replaces. */
     struct child_task own = *task;
 
-    own.image = out_of_the_way(own.image);
-    if (place_descriptors(&own) != 0)
+    if (leave_the_table(&own) != 0)
+        own.step = "unshare";
+    else if (place_descriptors(&own) != 0)
         own.step = "dup2";
     else if (own.launch->control >= 0)
         own.step = become_jail(&own);
@@ -323,7 +353,31 @@ static pid_t clone_child(struct child_task *task, int *pidfd)
     char stack[STACK_SIZE] __attribute__((aligned(64)));
 
     return clone(child_main, stack + STACK_SIZE,
-                 CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, task, pidfd);
+                 CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD | SIGCHLD,
+                 task, pidfd);
+}
+
+static void give(struct noe_launcher *launcher, const struct noe_launch *launch,
+                 struct child_task *task)
+{
+    const int given[GIVEN] = {launch->stdio[0], launch->stdio[1],
+                              launch->stdio[2], launch->control,
+                              launch->pass_image ? launcher->image : -1};
+
+    memcpy(task->given, given, sizeof(given));
+    for (int i = 0; i < SLOTS; i++)
+        if (given[i] >= NEAR && launcher->slots[i] >= 0 &&
+            dup3(given[i], launcher->slots[i], O_CLOEXEC) >= 0)
+            task->given[i] = launcher->slots[i];
+}
+
+/* What is the child's must not stay open here. */
+static void empty_slots(const struct noe_launcher *launcher,
+                        const struct child_task *task)
+{
+    for (int i = 0; i < SLOTS; i++)
+        if (task->given[i] >= 0 && task->given[i] == launcher->slots[i])
+            dup3(launcher->null, launcher->slots[i], O_CLOEXEC);
 }
 
 int noe_launch(struct noe_launcher *launcher, const struct noe_launch *launch,
@@ -331,12 +385,13 @@ int noe_launch(struct noe_launcher *launcher, const struct noe_launch *launch,
 {
     if (launch->control >= 0 && need_image(launcher, err) != 0)
         return -1;
-    struct child_task task = {launch, launcher->image, NULL, 0};
+    struct child_task task = {.launch = launch, .image = launcher->image};
     sigset_t all;
     sigset_t before;
     int cancel_state;
     int status;
 
+    give(launcher, launch, &task);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -345,6 +400,7 @@ int noe_launch(struct noe_launcher *launcher, const struct noe_launch *launch,
     int code = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_setcancelstate(cancel_state, NULL);
+    empty_slots(launcher, &task);
 
     if (child->pid < 0)
         return noe_error_set(err, NOE_FAULT_SPAWN, code, "clone",
@@ -415,6 +471,8 @@ void noe_launcher_close(struct noe_launcher *launcher)
     if (launcher == NULL)
         return;
     noe_fd_close(&launcher->null);
+    for (int i = 0; i < SLOTS; i++)
+        noe_fd_close(&launcher->slots[i]);
     noe_launcher_reap(launcher);
     for (size_t i = 0; i < launcher->unreaped_count; i++)
         noe_fd_close(&launcher->unreaped[i].pidfd);

@@ -18,6 +18,10 @@
 #define F_SEAL_EXEC 0x0020 /* 6.3 */
 #endif
 
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE (1U << 1) /* 5.9 */
+#endif
+
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1U << 2) /* 5.11 */
 #endif
