@@ -3,6 +3,7 @@ local helper = require "spec.helper"
 local layers = require "spec.layers"
 local noether = require "noether"
 local sys = require "noether.sys"
+local wheels = require "spec.wheels"
 
 local PURE = { "Pure" }
 
@@ -11,7 +12,7 @@ local function counting(body, opts)
   opts = opts or {}
   local path, runs = layers.counter(helper.tmpdir())
   local plain = noether.check(noether.executor{
-    isolation = "none", env = opts.env, cache_dir = opts.cache_dir,
+    isolation = "none", env = opts.env, launch = opts.launch,
   })
   assert(plain:register_with_effects("stage", ("execute() { echo x >> %s; %s; }"):format(path,
     body or "cat"), "bash", opts.effects or PURE))
@@ -246,6 +247,52 @@ describe("noether.cache", function()
       for index = 1, 2 do
         _, _, info = ex:execute("stage", 1)
         assert.equal(index == 2, info.cached)
+      end
+      assert.equal(2, runs())
+    end)
+  end)
+
+  -- What is installed anew has the same name and version, and need not be the same.
+  for _, backend in ipairs{ "native", "landlock", "none" } do
+    it("runs a stage again whose packages were installed anew, under " .. backend, function()
+      local cache_dir, answers = helper.tmpdir() .. "/cache", helper.tmpdir() .. "/answers"
+      local wheel_dir = helper.tmpdir()
+      local plain <close> = noether.check(noether.executor{
+        isolation = backend, runtime = "host", cache_dir = cache_dir,
+        pip = { find_links = { wheel_dir } },
+      })
+      local stage = { language = "python", effects = PURE,
+        code = "# requires: tiny==1.0\nimport tiny\ndef execute(n): return tiny.value" }
+      local old = noether.check(noether.cache(plain, { dir = answers }))
+      for _, value in ipairs{ 42, 43 } do
+        local made = wheels.make{
+          { name = "tiny", files = { ["tiny.py"] = ("value = %d\n"):format(value) } },
+        }
+        helper.shell(("cp %s/* %s; rm -rf %s/venvs"):format(made, wheel_dir, cache_dir))
+        local new = noether.check(noether.cache(plain, { dir = answers }))
+        for index, ex in ipairs{ old, old, new } do
+          local output, err, info = ex:execute(stage, 1)
+          assert.is_nil(err)
+          assert.equal(value, output)
+          assert.equal(index > 1, info.cached, index)
+        end
+      end
+      helper.shell(("rm -rf %s/venvs"):format(cache_dir))
+      assert.is_true(select(3, old:execute(stage, 1)).cached) -- it is what it was
+    end)
+  end
+
+  it("does not keep answers of what `nix run` starts: another thing tomorrow", function()
+    local bin = helper.tmpdir()
+    assert(sys.chmod(helper.write(bin .. "/nix",
+      "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec bash \"$@\"\n"), 493))
+    helper.with_env({ PATH = bin .. ":/usr/bin:/bin" }, function()
+      local ex, runs = cached(nil, nil, { launch = "run" })
+      for _ = 1, 2 do
+        local _, err, info = ex:execute("stage", 1)
+        assert.is_nil(err)
+        assert.equal(bin .. "/nix", info.runtime.path)
+        assert.is_false(info.cached)
       end
       assert.equal(2, runs())
     end)

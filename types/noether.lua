@@ -206,7 +206,7 @@
 ---@field code string of the code
 ---@field script string of names and texts of the wrapped files
 ---@field input string of standard input
----@field runtime string of reference and version
+---@field runtime string of reference and version, and of nix's the store path
 ---@field packages? string of what the installed packages say that they hold
 
 ---What `map` has for each input.

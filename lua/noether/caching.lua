@@ -7,10 +7,11 @@
 --
 -- What an answer is kept by: the exact JSON text that the stage read (of a Lua value that is its
 -- canonical text), and a context: the SHA-256 of the plan, which is all that would run - script,
--- runtime, sandbox, environment, limits - and of the stamp of the interpreter's file. To plan takes
--- longer than to look up, so a context is kept for as long as that file stays the same. Times and
--- the cap of the output are not in it: a run that answered was within its limits, and an answer
--- that is longer than the cap of a call is not given to it.
+-- runtime, sandbox, environment, limits - of what the packages in its runtime hold, and of the
+-- stamp of the interpreter's file. To plan takes longer than to look up, so a context is kept for
+-- as long as that file stays the same; in a virtual environment it is a link of its own, and made
+-- anew with the packages. Times and the cap of the output are not in it: a run that answered was
+-- within its limits, and an answer that is longer than the cap of a call is not given to it.
 --
 -- Where answers are kept: in memory, bounded; with `dir` also on disk (caching/disk.lua). As text,
 -- so that what a caller does to a table that it was given is nobody else's business.
@@ -116,17 +117,35 @@ local function subject_of(self, reference, call)
   return { code = stage.code, kind = kind, name = kind .. "\n" .. call_text(opts) }
 end
 
--- The path may be a link: that of a store, or of a virtual environment.
-local function stamp(path)
-  local stat = path and sys.stat(path, true)
-  if not stat or stat.type ~= "file" then return nil end
+local function stamp(stat)
   return ("%s %s %s %s"):format(stat.dev, stat.ino, stat.size, stat.mtime)
+end
+
+-- What an interpreter's file is; and that with what the path itself is, which may be a link: that
+-- of a store, or of a virtual environment.
+local function look(path)
+  local file = path and sys.stat(path, true)
+  local link = file and file.type == "file" and sys.stat(path)
+  if not link then return nil end
+  return stamp(file), stamp(file) .. "\n" .. stamp(link)
+end
+
+-- Where the interpreter's file is on this machine; a sandbox may show it under another name. Of
+-- binds, those of what is in a directory come after that of the directory.
+local function interpreter_of(plan)
+  local path, own = plan.runtime.path, nil
+  for _, bind in ipairs(plan.sandbox.ro_binds or {}) do
+    if path and path:sub(1, #bind.target + 1) == bind.target .. "/" then
+      own = bind.source .. path:sub(#bind.target + 1)
+    end
+  end
+  return own or path
 end
 
 local function known_context(self, subject)
   local contexts = self.contexts[subject.code]
   local context = contexts and contexts[subject.name]
-  if not context or context.stamp ~= stamp(context.path) then return nil end
+  if not context or context.seen ~= select(2, look(context.path)) then return nil end
   return context
 end
 
@@ -137,19 +156,28 @@ local function remember_context(self, subject, context)
   self.context_count = self.context_count + 1
 end
 
+-- Whether a key can tell what would run: what `nix run` starts is not known before it does.
+local function is_known(plan)
+  local runtime = plan.runtime
+  return next(plan.secrets) == nil and (runtime.kind ~= "nix" or runtime.store_path ~= nil)
+end
+
 -- What a plan says of all that an answer depends on, beside the input.
-local function context_of(plan, subject)
+local function context_of(plan, provenance, subject)
   local limits = {}
   for name, value in pairs(plan.limits) do
     if not OUTER_LIMITS[name] then limits[name] = value end
   end
+  local path = interpreter_of(plan)
+  local file, seen = look(path)
   local context = {
-    path = plan.runtime.path, stamp = stamp(plan.runtime.path),
+    path = path, seen = seen, runtime = provenance.runtime, packages = provenance.packages,
     max_bytes = plan.limits.max_output_bytes or math.huge,
   }
-  local text = context.stamp and next(plan.secrets) == nil and json.canonical{
+  local text = file and is_known(plan) and json.canonical{
     argv = plan.argv, code = subject.code, env = plan.env, files = plan.files, limits = limits,
-    kind = subject.kind, runtime = plan.runtime, sandbox = plan.sandbox, stamp = context.stamp,
+    kind = subject.kind, packages = provenance.packages, runtime = plan.runtime,
+    sandbox = plan.sandbox, stamp = file,
   }
   context.hash = text and sys.sha256(text) or nil -- without one, nothing is kept
   return context
@@ -158,9 +186,9 @@ end
 -- The context of a stage that is seen for the first time, or whose interpreter has changed.
 local function learn_context(self, own, request)
   local planned = { reference = request.reference, call = request.call, mode = "plan" }
-  local plan = layer.attempt(self, own, planned)
-  if type(plan) ~= "table" or plan.kind ~= "exec" then return nil end
-  local context = context_of(plan, request.subject)
+  local plan, _, info = layer.attempt(self, own, planned)
+  if type(plan) ~= "table" or plan.kind ~= "exec" or not info.provenance then return nil end
+  local context = context_of(plan, info.provenance, request.subject)
   remember_context(self, request.subject, context)
   return context
 end
@@ -220,9 +248,10 @@ end
 -- Between plan and run a name may have come to stand for another stage, or an interpreter have been
 -- replaced: then the answer is right, and not what the key says.
 local function is_of(context, subject, info)
-  local provenance, runtime = info.provenance, info.runtime
-  return provenance ~= nil and runtime ~= nil and provenance.code == sys.sha256(subject.code)
-    and runtime.path == context.path and stamp(context.path) == context.stamp
+  local provenance = info.provenance
+  return provenance ~= nil and provenance.code == sys.sha256(subject.code)
+    and provenance.runtime == context.runtime and provenance.packages == context.packages
+    and select(2, look(context.path)) == context.seen
 end
 
 --- @local
