@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- Steps of an execution between script and launch: the runtime and the sandbox.
 -- They may run programs (probes, builds), on a deadline of their own.
+local cache = require "noether.cache"
 local compat = require "noether.compat"
 local effects = require "noether.effects"
 local environment = require "noether.environment"
@@ -30,7 +31,7 @@ local function wait_for_lock(path, task, is_late)
     handle, message, errno = sys.lock(path, { wait = false })
   end
   if handle then return task:hold(handle) end
-  return fail("cache_failed", "the cache cannot be used: " .. message)
+  return nil, cache.failure(message, errno)
 end
 
 -- Setup has a deadline of its own. Whatever is launched during it gets no more than what is left.

@@ -157,7 +157,7 @@ local function decode_answer(output)
   return nil, ("answered no interpreter's path: %s"):format(excerpt(line or "nothing"))
 end
 
--- Runs one candidate: the decoded answer, or nil and a reason.
+-- Runs one candidate: the decoded answer, or nil and a reason; and the error, if it did not run.
 local function ask(candidate, probe, env, ctx)
   local argv = { candidate }
   for _, argument in ipairs(probe) do
@@ -168,11 +168,11 @@ local function ask(candidate, probe, env, ctx)
     env = env, cwd = "/", stdin = "", timeout_secs = PROBE_TIMEOUT_SECS,
     max_output_bytes = PROBE_OUTPUT_BYTES, max_stderr_bytes = PROBE_OUTPUT_BYTES,
   })
-  if not proc then return nil, tostring(err) end
+  if not proc then return nil, tostring(err), err end
   local result
   result, err = ctx.await(proc)
   proc:close()
-  if not result then return nil, tostring(err) end
+  if not result then return nil, tostring(err), err end
   if result.reason ~= "exit" or result.exit_code ~= 0 then return nil, describe_failure(result) end
   return decode_answer(result.stdout)
 end
@@ -230,7 +230,8 @@ local function find(language, path, env, ctx)
   local tried = {}
   for _, program in ipairs(language.runtime.programs) do
     for _, candidate in ipairs(sys.find_programs(program, path)) do
-      local answer, reason = ask(candidate, language.runtime.probe, env, ctx)
+      local answer, reason, err = ask(candidate, language.runtime.probe, env, ctx)
+      if err and errors.is_shortage(err) then return nil, err end
       local runtime
       if answer then runtime, reason = describe(language, answer, env) end
       if runtime then
@@ -284,7 +285,8 @@ end
 -- launch gave, returns its result; may yield)
 -- @treturn ?table `kind` ("host"), `language`, `path` (the real interpreter), `version`,
 -- `reference`, `ro_binds` and `links` (as in a sandbox description), `warnings`
--- @treturn ?table error of kind `runtime_unavailable`: what was tried and why it did not do
+-- @treturn ?table error: `runtime_unavailable`, what was tried and why it did not do;
+-- `spawn_failed`, where nothing could be started just then
 function M.resolve(language, ctx)
   local path = ctx.path ~= nil and ctx.path ~= "" and ctx.path or STANDARD_PATH
   local env = probe_environment(ctx.environ or {}, path)
