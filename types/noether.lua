@@ -228,7 +228,7 @@
 ---@field seccomp table filter, notification
 ---@field cgroups table version, controllers (version and usable, by name)
 ---@field supervisor table works, reason, errno, hint, memfd_noexec
----@field nix table installed, path, version, store, in_use, usable; reason, hint
+---@field nix table installed, path, version, store, in_use, usable; reason, hint; failure and failure_secs, if it failed so long ago that it is not asked again yet
 ---@field cache table dir, source, usable, reason
 ---@field environment table<string, string> the library's variables that are set
 ---@field interpreters table<string, table> found, path, version, warnings; reason, hint

@@ -8,7 +8,12 @@ local tables = require "noether.tables"
 
 local M = {}
 
-local KEPT_SECS = 600
+--- How long a failure counts.
+M.KEPT_SECS = 600
+
+--- The name of a failure that counts for all: nixpkgs itself could not be had.
+M.ALL = ""
+
 local MAX_BYTES = 4096
 
 local Failures = {}
@@ -17,6 +22,14 @@ Failures.__index = Failures
 -- Where nix looks for its store, its daemon and its configuration.
 local function is_for_nix(name)
   return name == "HOME" or name:find("^NIX_") ~= nil or name:find("^XDG_CONFIG_") ~= nil
+end
+
+--- The name of a failure that counts for a language with these packages.
+-- @tparam string language
+-- @tparam table packages
+-- @treturn string
+function M.name(language, packages)
+  return language .. " " .. table.concat(packages, " ")
 end
 
 --- The failures of one nix.
@@ -47,7 +60,7 @@ function Failures:recent(what)
   local path = self:path(what)
   local stat = sys.stat(path)
   local age = stat and sys.time() - stat.mtime
-  if not age or age < 0 or age >= KEPT_SECS then return nil end
+  if not age or age < 0 or age >= M.KEPT_SECS then return nil end
   local message = sys.read_file(path, MAX_BYTES)
   return message and errors.clean(message, MAX_BYTES), age
 end
