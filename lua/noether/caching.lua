@@ -13,10 +13,15 @@
 -- anew with the packages. Times and the cap of the output are not in it: a run that answered was
 -- within its limits, and an answer that is longer than the cap of a call is not given to it.
 --
+-- Of equal calls at the same time one runs, and the others wait for that (caching/follower.lua) and
+-- look again. Where they find no answer, since it failed or was ended, each runs itself.
+--
 -- Where answers are kept: in memory, bounded; with `dir` also on disk (caching/disk.lua). As text,
 -- so that what a caller does to a table that it was given is nobody else's business.
 local disk = require "noether.caching.disk"
 local effects = require "noether.effects"
+local errors = require "noether.error"
+local follower = require "noether.caching.follower"
 local json = require "noether.json"
 local layer = require "noether.layer"
 local lru = require "noether.caching.lru"
@@ -62,6 +67,7 @@ function M.new(executor, opts)
   local given = tables.merged(M.DEFAULTS, options.check("cache", opts, M.OPTIONS))
   self.ttl_secs, self.contexts, self.context_count = given.ttl_secs, {}, 0
   self.memory = lru.new(given.entries, given.bytes)
+  self.flights = setmetatable({}, { __mode = "v" })
   if not given.dir then return self end
   local err
   self.disk, err = disk.open(given.dir, given.entries, given.bytes)
@@ -239,6 +245,10 @@ local function answer(own, request, entry)
   return as_asked(request, entry.text)
 end
 
+local function cancelled()
+  return errors.new{ kind = "cancelled", message = "the task was cancelled" }
+end
+
 local function run(self, own, request)
   return layer.attempt(self, own, {
     reference = request.reference, input = request.text, call = request.call, mode = "json",
@@ -254,6 +264,21 @@ local function is_of(context, subject, info)
     and select(2, look(context.path)) == context.seen
 end
 
+-- What calls have in common of which one may run for all; nil of one that must run itself. One that
+-- runs out of time is of no use to those that have more, and makes those wait that have less. A
+-- listener wants to hear the run, and can wait for anything, itself included.
+local function flight_of(key, opts)
+  if opts.on_log then return nil end
+  return ("%s %s %s"):format(key, tostring(opts.timeout_secs), tostring(opts.setup_timeout_secs))
+end
+
+-- Waits for the answer of an equal call that runs now, if there is one, and looks for it.
+local function find_later(self, own, key, flight)
+  local leader = flight and self.flights[flight]
+  if not leader or not follower.can_follow(leader) then return nil end
+  return own:await(follower.new(leader)) and find(self, key) or nil
+end
+
 --- @local
 function Caching:work(own, request)
   local context = known_context(self, request.subject) or learn_context(self, own, request)
@@ -263,8 +288,11 @@ function Caching:work(own, request)
     return as_asked(request, output)
   end
   local key = sys.sha256(context.hash .. request.text)
-  local entry = find(self, key)
+  local flight = flight_of(key, request.call.opts)
+  local entry = find(self, key) or find_later(self, own, key, flight)
+  if own.is_cancelled then return nil, cancelled() end
   if entry and #entry.text <= context.max_bytes then return answer(own, request, entry) end
+  if flight then self.flights[flight] = own end
   local text, err, info = run(self, own, request)
   if err then return nil, err end
   if is_of(context, request.subject, info) then keep(self, own, key, text, info) end
