@@ -123,17 +123,13 @@ local function subject_of(self, reference, call)
   return { code = stage.code, kind = kind, name = kind .. "\n" .. call_text(opts) }
 end
 
-local function stamp(stat)
-  return ("%s %s %s %s"):format(stat.dev, stat.ino, stat.size, stat.mtime)
-end
-
 -- What an interpreter's file is; and that with what the path itself is, which may be a link: that
 -- of a store, or of a virtual environment.
 local function look(path)
-  local file = path and sys.stat(path, true)
-  local link = file and file.type == "file" and sys.stat(path)
+  local file = path and sys.stamp(path, true)
+  local link = file and sys.stamp(path)
   if not link then return nil end
-  return stamp(file), stamp(file) .. "\n" .. stamp(link)
+  return file, file .. "\n" .. link
 end
 
 -- Where the interpreter's file is on this machine; a sandbox may show it under another name. Of

@@ -177,12 +177,6 @@ local function ask(candidate, probe, env, ctx)
   return decode_answer(result.stdout)
 end
 
-local function stamp(path)
-  local stat = sys.stat(path)
-  if not stat or stat.type ~= "file" then return nil end
-  return ("%s %s %s %s"):format(stat.dev, stat.ino, stat.size, stat.mtime)
-end
-
 -- The real file, if we may read and run it; nil and a reason.
 local function check_interpreter(path)
   local real, message = sys.realpath(path)
@@ -270,7 +264,7 @@ end
 local function remember(key, runtime)
   if memo_count >= MAX_MEMOS then memos, memo_count = {}, 0 end
   if not memos[key] then memo_count = memo_count + 1 end
-  memos[key] = { runtime = runtime, stamp = stamp(runtime.path) }
+  memos[key] = { runtime = runtime, stamp = sys.stamp(runtime.path) }
 end
 
 --- Find a language's interpreter on this machine.
@@ -292,7 +286,7 @@ function M.resolve(language, ctx)
   local env = probe_environment(ctx.environ or {}, path)
   local key = memo_key(language, env)
   local memo = memos[key]
-  if memo and memo.stamp == stamp(memo.runtime.path) then return copy(memo.runtime) end
+  if memo and memo.stamp == sys.stamp(memo.runtime.path) then return copy(memo.runtime) end
   local runtime, err = find(language, path, env, ctx)
   if not runtime then return nil, err end
   remember(key, runtime)

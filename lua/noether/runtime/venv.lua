@@ -178,9 +178,9 @@ end
 local function stamp(directory, record)
   local parts = {}
   for _, name in ipairs{ "", "/" .. RECORD, "/bin", "/" .. record.site } do
-    local stat = sys.stat(directory .. name)
-    if not stat then return nil end
-    parts[#parts + 1] = ("%s %s %s %.6f"):format(stat.dev, stat.ino, stat.size, stat.mtime)
+    local part = sys.stamp(directory .. name)
+    if not part then return nil end
+    parts[#parts + 1] = part
   end
   return table.concat(parts, "\n")
 end
