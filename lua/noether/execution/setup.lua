@@ -9,6 +9,7 @@ local errors = require "noether.error"
 local guard = require "noether.policies.guard"
 local isolation = require "noether.isolation"
 local packages = require "noether.execution.packages"
+local policy = require "noether.policy.isolation"
 local runtimes = require "noether.execution.runtime"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
@@ -121,11 +122,6 @@ local function check_declared_paths(job)
   return true
 end
 
--- With backends that have no mount namespace the stage sees the host's own paths.
-function M.sees_host_paths(backend)
-  return backend == "none" or backend == "landlock"
-end
-
 --- Ask the isolation policy for a description, and check it.
 -- @tparam table job
 -- @tparam ?function realpath nil: do not touch the disk
@@ -166,7 +162,7 @@ local function bind_work_dir(job)
   end
   job.work_dir = real
   if job.backend == "none" then return true end
-  local target = job.description.work_dir or "/work"
+  local target = job.description.work_dir or policy.work_dir
   if job.backend == "landlock" then
     target, job.description.work_dir = real, real
   end
@@ -181,9 +177,8 @@ local function bind_work_dir(job)
 end
 
 function M.command(job)
-  local dir = M.sees_host_paths(job.backend) and job.files_dir or "/stage"
   local called, argv = job.policies:call(job.module, "argv", job.runtime,
-    dir .. "/" .. job.script.entry)
+    policy.script_dir(job) .. "/" .. job.script.entry)
   if not called then return nil, argv end
   job.argv = argv
   if not job.runtime.prefix then return true end
@@ -206,7 +201,7 @@ function M.make_environment(job)
     if not called then return nil, own end
   end
   job.public_env = environment.public(job.executor.environ, job.description.env_allowlist, {
-    isolated = not M.sees_host_paths(job.backend), runtime = job.runtime,
+    isolated = not policy.sees_host_paths(job.backend), runtime = job.runtime,
     language = tables.merged(job.runtime.variables, own),
   })
   return true

@@ -13,6 +13,7 @@ local errors = require "noether.error"
 local guard = require "noether.policies.guard"
 local isolation = require "noether.isolation"
 local json = require "noether.json"
+local policy = require "noether.policy.isolation"
 local program = require "noether.runtime.venv_build"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
@@ -41,7 +42,7 @@ local function failure(kind, message, hint)
 end
 
 local function in_place(chosen)
-  return chosen.backend == "none" or chosen.backend == "landlock"
+  return policy.sees_host_paths(chosen.backend)
 end
 
 local function replace_plainly(text, old, new)
