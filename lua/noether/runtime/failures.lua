@@ -65,11 +65,21 @@ function Failures:recent(what)
   return message and errors.clean(message, MAX_BYTES), age
 end
 
+-- Takes out those that no longer count: of sets of packages that nobody asks for again.
+local function remove_old(directory)
+  for _, name in ipairs(sys.list(directory) or {}) do
+    local path = directory .. "/" .. name
+    local stat = name:find("^failed%-%x+$") and sys.stat(path)
+    if stat and math.abs(sys.time() - stat.mtime) >= M.KEPT_SECS then sys.unlink(path) end
+  end
+end
+
 --- Remember a failure. Where that cannot be done, nothing is lost but time.
 -- @tparam string what
 -- @tparam string message
 function Failures:remember(what, message)
   sys.mkdir_private(self.directory)
+  remove_old(self.directory)
   sys.write_file(self:path(what), message:sub(1, MAX_BYTES))
 end
 
