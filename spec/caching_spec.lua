@@ -3,6 +3,7 @@ local helper = require "spec.helper"
 local layers = require "spec.layers"
 local noether = require "noether"
 local sys = require "noether.sys"
+local wheels = require "spec.wheels"
 
 local PURE = { "Pure" }
 
@@ -11,7 +12,7 @@ local function counting(body, opts)
   opts = opts or {}
   local path, runs = layers.counter(helper.tmpdir())
   local plain = noether.check(noether.executor{
-    isolation = "none", env = opts.env, cache_dir = opts.cache_dir,
+    isolation = "none", env = opts.env, launch = opts.launch,
   })
   assert(plain:register_with_effects("stage", ("execute() { echo x >> %s; %s; }"):format(path,
     body or "cat"), "bash", opts.effects or PURE))
@@ -251,6 +252,52 @@ describe("noether.cache", function()
     end)
   end)
 
+  -- What is installed anew has the same name and version, and need not be the same.
+  for _, backend in ipairs{ "native", "landlock", "none" } do
+    it("runs a stage again whose packages were installed anew, under " .. backend, function()
+      local cache_dir, answers = helper.tmpdir() .. "/cache", helper.tmpdir() .. "/answers"
+      local wheel_dir = helper.tmpdir()
+      local plain <close> = noether.check(noether.executor{
+        isolation = backend, runtime = "host", cache_dir = cache_dir,
+        pip = { find_links = { wheel_dir } },
+      })
+      local stage = { language = "python", effects = PURE,
+        code = "# requires: tiny==1.0\nimport tiny\ndef execute(n): return tiny.value" }
+      local old = noether.check(noether.cache(plain, { dir = answers }))
+      for _, value in ipairs{ 42, 43 } do
+        local made = wheels.make{
+          { name = "tiny", files = { ["tiny.py"] = ("value = %d\n"):format(value) } },
+        }
+        helper.shell(("cp %s/* %s; rm -rf %s/venvs"):format(made, wheel_dir, cache_dir))
+        local new = noether.check(noether.cache(plain, { dir = answers }))
+        for index, ex in ipairs{ old, old, new } do
+          local output, err, info = ex:execute(stage, 1)
+          assert.is_nil(err)
+          assert.equal(value, output)
+          assert.equal(index > 1, info.cached, index)
+        end
+      end
+      helper.shell(("rm -rf %s/venvs"):format(cache_dir))
+      assert.is_true(select(3, old:execute(stage, 1)).cached) -- it is what it was
+    end)
+  end
+
+  it("does not keep answers of what `nix run` starts: another thing tomorrow", function()
+    local bin = helper.tmpdir()
+    assert(sys.chmod(helper.write(bin .. "/nix",
+      "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec bash \"$@\"\n"), 493))
+    helper.with_env({ PATH = bin .. ":/usr/bin:/bin" }, function()
+      local ex, runs = cached(nil, nil, { launch = "run" })
+      for _ = 1, 2 do
+        local _, err, info = ex:execute("stage", 1)
+        assert.is_nil(err)
+        assert.equal(bin .. "/nix", info.runtime.path)
+        assert.is_false(info.cached)
+      end
+      assert.equal(2, runs())
+    end)
+  end)
+
   it("keeps no more entries than it may, and drops what was not used for longest", function()
     local ex, runs = cached{ entries = 3 }
     for _, n in ipairs{ 1, 2, 3, 1, 4 } do -- 2 is the oldest when 4 comes
@@ -360,6 +407,169 @@ describe("noether.cache", function()
     end
     local ex = noether.check(noether.cache(noether.inline{}))
     assert.truthy(layers.raised(function() ex.clear() end):find("call it with a colon", 1, true))
+  end)
+end)
+
+describe("equal calls at the same time", function()
+  local SLOW = "sleep 0.3; cat"
+
+  -- Two of them, the first of which runs; what else there is comes after.
+  local function two(body, first, second)
+    local ex, runs, plain = cached(nil, body)
+    local a = noether.check(ex:start("stage", { 1 }, first))
+    assert.is_true(helper.poll(function() return a:step() or runs() > 0 end, 20))
+    return a, noether.check(ex:start("stage", { 1 }, second)), runs, ex, plain
+  end
+
+  local function gives(output, is_cached, task)
+    local found, err, info = task:wait(20)
+    assert.is_nil(err)
+    assert.same(output, found)
+    assert.equal(is_cached, info.cached)
+    return found
+  end
+
+  it("run once, whichever is waited for, and each has an answer of its own", function()
+    for order = 1, 2 do
+      local a, b <close>, runs = two(SLOW)
+      if order == 1 then gives({ 1 }, false, a) end
+      gives({ 1 }, true, b)[1] = 5
+      gives({ 1 }, false, a)
+      assert.equal(1, runs())
+    end
+  end)
+
+  it("run once also where nothing is known of the stage before", function()
+    local ex, runs = cached(nil, SLOW)
+    local list = {}
+    for i = 1, 5 do list[i] = noether.check(ex:start("stage", { 1 })) end
+    for i = 5, 1, -1 do
+      assert.same({ 1 }, (noether.check(list[i]:wait(20))))
+      list[i]:close()
+    end
+    assert.equal(1, runs())
+    assert.equal(5, #ex:map("stage", { 2, 2, 2, 2, 2 }, { jobs = 5 }))
+    assert.equal(2, runs())
+  end)
+
+  for _, how in ipairs{ "cancel", "close" } do
+    it(("are not ended by a %s of the first, which the second runs after"):format(how), function()
+      local a, b <close>, runs = two(SLOW)
+      a[how](a)
+      gives({ 1 }, false, b)
+      assert.equal(how == "cancel" and "cancelled" or "closed", select(2, a:wait(20)).kind)
+      assert.equal(2, runs())
+    end)
+
+    it(("are not ended by a %s of the second, which runs nothing"):format(how), function()
+      local a, b <close>, runs = two(SLOW)
+      b[how](b)
+      assert.equal(how == "cancel" and "cancelled" or "closed", select(2, b:wait(20)).kind)
+      gives({ 1 }, false, a)
+      assert.equal(1, runs())
+    end)
+  end
+
+  it("run each where the first fails", function()
+    local ex, runs, plain = cached()
+    local dir = helper.tmpdir()
+    local code = ("execute() { sleep 0.2; mkdir %s/x && exit 3; cat; }"):format(dir)
+    assert(plain:register_with_effects("once", code, "bash", PURE))
+    local a <close> = noether.check(ex:start("once", 1))
+    local b <close> = noether.check(ex:start("once", 1))
+    gives(1, false, b)
+    assert.equal("stage_failed", select(2, a:wait(20)).kind)
+    assert.equal(0, runs())
+  end)
+
+  it("have deadlines of their own", function()
+    local a, b <close>, runs = two("sleep 1; cat", nil, { timeout_secs = 0.1 })
+    local _, err = b:wait(20)
+    assert.equal("timed_out", err.kind)
+    assert.equal(0.1, err.limit)
+    gives({ 1 }, false, a)
+    assert.equal(2, runs())
+  end)
+
+  it("are ended both when the executor is closed", function()
+    local a, b, runs, ex = two("sleep 60")
+    ex:close()
+    assert.equal("closed", a:state())
+    assert.equal("closed", b:state())
+    assert.equal(1, runs())
+  end)
+
+  it("are over for sets, for wait_any and for loops", function()
+    local a, b <close>, runs = two(SLOW)
+    local set <close> = noether.check(noether.set())
+    set:add(b)
+    set:add(a)
+    local over = { [noether.check(set:next(20))] = true, [noether.check(set:next(20))] = true }
+    assert.is_true(over[a] and over[b])
+    gives({ 1 }, true, b)
+    assert.equal(1, runs())
+
+    local c, d <close> = two(SLOW)
+    assert.is_number(noether.wait_any({ c, d }, 20))
+    gives({ 1 }, true, d)
+
+    local e, f <close> = two(SLOW)
+    local fd = assert(f:pollfd())
+    while not f:step() do
+      sys.poll({ fd }, math.min(assert(f:timeout()), 20), {})
+    end
+    gives({ 1 }, true, f)
+    gives({ 1 }, false, e)
+  end)
+
+  it("end when the first one is waited for elsewhere, and is garbage", function()
+    local a, b <close>, runs = two(SLOW)
+    gives({ 1 }, false, a)
+    a:close()
+    a = nil -- luacheck: ignore 311
+    gives({ 1 }, true, b)
+    local d <close> = select(2, two(SLOW))
+    collectgarbage()
+    gives({ 1 }, true, d)
+    assert.equal(1, runs())
+  end)
+
+  it("run each where a listener hears one of them", function()
+    for index, given in ipairs{ { { on_log = print } }, { nil, { on_log = print } } } do
+      local a, b <close>, runs = two(SLOW, given[1], given[2])
+      gives({ 1 }, false, a)
+      gives({ 1 }, false, b)
+      assert.equal(2, runs(), index)
+    end
+  end)
+
+  it("run each where one is begun from within the other", function()
+    local stage = { name = "it", language = "bash", code = "execute() { cat; }", effects = PURE }
+    local kept, gets, ex, inner = noether.store.memory(), 0, nil, nil
+    kept:put(stage)
+    local plain <close> = noether.check(noether.executor{ isolation = "none", store = {
+      get = function(_, name)
+        gets = gets + 1
+        if gets == 3 then inner = ex:execute("it", 7) end -- of the run; see above
+        return kept:get(name)
+      end,
+    } })
+    ex = noether.check(noether.cache(plain))
+    assert.equal(7, (noether.check(ex:execute("it", 7))))
+    assert.equal(7, inner)
+  end)
+
+  it("cost what one costs", function()
+    local path = layers.counter(helper.tmpdir())
+    local plain <close> = noether.check(noether.executor{ isolation = "none" })
+    assert(plain:register_with_effects("dear", ("execute() { echo >> %s; sleep 0.2; cat; }")
+      :format(path), "bash", { "Pure", { Cost = 40 } }))
+    local budget = noether.budget(plain, { cents = 100 })
+    local ex = noether.check(noether.cache(noether.retry(budget)))
+    for _, record in ipairs(ex:map("dear", { 1, 1, 1, 1 }, { jobs = 4 })) do
+      assert.equal(1, record.output)
+    end
+    assert.equal(40, budget:spent())
   end)
 end)
 

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 local helper = require "spec.helper"
 local facts = require "noether.doctor.facts"
+local failures = require "noether.runtime.failures"
 local json = require "noether.json"
 local noether = require "noether"
 local sys = require "noether.sys"
@@ -188,6 +189,33 @@ describe("doctor", function()
     assert.is_false(ok)
     contains(message, "did you mean 'timeout_secs'?")
     assert.is_false((pcall(noether.doctor, { cache_dir = 1 })))
+  end)
+
+  it("says of a nix that failed a moment ago for how long it is not asked again", function()
+    local dir = helper.tmpdir()
+    local cache, program = dir .. "/cache", dir .. "/bin/nix"
+    helper.write(program, "#!/bin/sh\necho 'nix (Nix) 2.18.1'\n")
+    assert(sys.chmod(program, 493)) -- 0755
+    helper.shell("mkdir " .. cache .. " " .. dir .. "/store")
+    local function finding(name)
+      local environ = { PATH = dir .. "/bin:/usr/bin:/bin", NIX_STORE_DIR = dir .. "/store" }
+      return helper.with_env(environ, function()
+        local known = failures.of({ dir = cache }, program, sys.environ())
+        if name then known:remember(name, "no network") end
+        return by_name(noether.doctor{ cache_dir = cache }).nix
+      end)
+    end
+    assert.equal("ok", finding().status)
+    for _, name in ipairs{ failures.ALL, failures.name("bash", {}) } do
+      local check = finding(name)
+      assert.equal("warn", check.status)
+      contains(check.found, " s ago it failed: no network")
+      local secs = tonumber(check.meaning:match("asks it again in (%d+) s$"))
+      assert.is_true(secs > 0 and secs <= failures.KEPT_SECS, check.meaning)
+      contains(check.hint, "noether warmup")
+      helper.shell("touch -d '20 minutes ago' " .. cache .. "/nix/*")
+      assert.equal("ok", finding().status)
+    end
   end)
 
   it("makes a finding of what a probe raises", function()

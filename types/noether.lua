@@ -206,7 +206,7 @@
 ---@field code string of the code
 ---@field script string of names and texts of the wrapped files
 ---@field input string of standard input
----@field runtime string of reference and version
+---@field runtime string of reference and version, and of nix's the store path
 ---@field packages? string of what the installed packages say that they hold
 
 ---What `map` has for each input.
@@ -228,7 +228,7 @@
 ---@field seccomp table filter, notification
 ---@field cgroups table version, controllers (version and usable, by name)
 ---@field supervisor table works, reason, errno, hint, memfd_noexec
----@field nix table installed, path, version, store, in_use, usable; reason, hint
+---@field nix table installed, path, version, store, in_use, usable; reason, hint; failure and failure_secs, if it failed so long ago that it is not asked again yet
 ---@field cache table dir, source, usable, reason
 ---@field environment table<string, string> the library's variables that are set
 ---@field interpreters table<string, table> found, path, version, warnings; reason, hint

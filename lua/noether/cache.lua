@@ -18,9 +18,9 @@ local LEFTOVER_SECS = 3600 -- no builder takes an hour
 local MAX_NAME_BYTES = 200
 local MAX_HASHES = 64
 
--- What reading says of a file or directory that is not as we left it. Any other errno is trouble
+--- What reading says of a file or directory that is not as we left it. Any other errno is trouble
 -- of our own (too many open files, say), which building again would not mend.
-local DAMAGE = { ENOENT = true, ENOTDIR = true, EISDIR = true, ELOOP = true, EACCES = true,
+M.DAMAGE = { ENOENT = true, ENOTDIR = true, EISDIR = true, ELOOP = true, EACCES = true,
   EINVAL = true }
 
 -- Why a standard location cannot be used although nobody did wrong.
@@ -31,21 +31,23 @@ local HINTS = {
   ENOSPC = "free some space there, or set NOETHER_CACHE_DIR to a directory on another disk",
   EDQUOT = "free some of your quota, or set NOETHER_CACHE_DIR to a directory on another disk",
 }
--- With these it is not the cache that fails: nothing could be started either.
-local NO_DESCRIPTOR = {
-  EMFILE = "this program has too many files open; close some, or raise its limit (ulimit -n)",
-  ENFILE = "the whole machine has too many files open",
-}
 local HINT = "set NOETHER_CACHE_DIR to a directory that is yours and can be written to"
 
-local function failure(message, errno)
+--- What the system said of the cache, as an error. Where no descriptor is left it is not the cache
+-- that fails: nothing could be started either.
+-- @tparam string message
+-- @tparam ?string errno
+-- @treturn table error of kind `cache_failed`, or `spawn_failed`
+function M.failure(message, errno)
+  local no_descriptor = errors.NO_DESCRIPTOR[errno]
   return errors.new{
-    kind = NO_DESCRIPTOR[errno] and "spawn_failed" or "cache_failed",
+    kind = no_descriptor and "spawn_failed" or "cache_failed", errno = errno,
     message = "the cache cannot be used: " .. message,
-    hint = NO_DESCRIPTOR[errno] or HINTS[errno] or HINT,
-    errno = errno,
+    hint = no_descriptor or HINTS[errno] or HINT,
   }
 end
+
+local failure = M.failure
 
 local Cache = {}
 local metatable = { __index = Cache, __name = "noether.cache" }
@@ -55,14 +57,14 @@ local function compare(directory, files, count)
   local names, message, errno = sys.list(directory)
   if not names then
     if errno == "ENOENT" then return "missing" end
-    if DAMAGE[errno] then return "damaged" end
+    if M.DAMAGE[errno] then return "damaged" end
     return nil, message, errno
   end
   if #names ~= count then return "damaged" end
   for name, text in pairs(files) do
     local same
     same, message, errno = sys.file_equals(directory .. "/" .. name, text)
-    if same == nil and not DAMAGE[errno] then return nil, message, errno end
+    if same == nil and not M.DAMAGE[errno] then return nil, message, errno end
     if not same then return "damaged" end
   end
   return "same"

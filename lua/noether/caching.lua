@@ -7,15 +7,21 @@
 --
 -- What an answer is kept by: the exact JSON text that the stage read (of a Lua value that is its
 -- canonical text), and a context: the SHA-256 of the plan, which is all that would run - script,
--- runtime, sandbox, environment, limits - and of the stamp of the interpreter's file. To plan takes
--- longer than to look up, so a context is kept for as long as that file stays the same. Times and
--- the cap of the output are not in it: a run that answered was within its limits, and an answer
--- that is longer than the cap of a call is not given to it.
+-- runtime, sandbox, environment, limits - of what the packages in its runtime hold, and of the
+-- stamp of the interpreter's file. To plan takes longer than to look up, so a context is kept for
+-- as long as that file stays the same; in a virtual environment it is a link of its own, and made
+-- anew with the packages. Times and the cap of the output are not in it: a run that answered was
+-- within its limits, and an answer that is longer than the cap of a call is not given to it.
+--
+-- Of equal calls at the same time one runs, and the others wait for that (caching/follower.lua) and
+-- look again. Where they find no answer, since it failed or was ended, each runs itself.
 --
 -- Where answers are kept: in memory, bounded; with `dir` also on disk (caching/disk.lua). As text,
 -- so that what a caller does to a table that it was given is nobody else's business.
 local disk = require "noether.caching.disk"
 local effects = require "noether.effects"
+local errors = require "noether.error"
+local follower = require "noether.caching.follower"
 local json = require "noether.json"
 local layer = require "noether.layer"
 local lru = require "noether.caching.lru"
@@ -61,6 +67,7 @@ function M.new(executor, opts)
   local given = tables.merged(M.DEFAULTS, options.check("cache", opts, M.OPTIONS))
   self.ttl_secs, self.contexts, self.context_count = given.ttl_secs, {}, 0
   self.memory = lru.new(given.entries, given.bytes)
+  self.flights = setmetatable({}, { __mode = "v" })
   if not given.dir then return self end
   local err
   self.disk, err = disk.open(given.dir, given.entries, given.bytes)
@@ -116,17 +123,31 @@ local function subject_of(self, reference, call)
   return { code = stage.code, kind = kind, name = kind .. "\n" .. call_text(opts) }
 end
 
--- The path may be a link: that of a store, or of a virtual environment.
-local function stamp(path)
-  local stat = path and sys.stat(path, true)
-  if not stat or stat.type ~= "file" then return nil end
-  return ("%s %s %s %s"):format(stat.dev, stat.ino, stat.size, stat.mtime)
+-- What an interpreter's file is; and that with what the path itself is, which may be a link: that
+-- of a store, or of a virtual environment.
+local function look(path)
+  local file = path and sys.stamp(path, true)
+  local link = file and sys.stamp(path)
+  if not link then return nil end
+  return file, file .. "\n" .. link
+end
+
+-- Where the interpreter's file is on this machine; a sandbox may show it under another name. Of
+-- binds, those of what is in a directory come after that of the directory.
+local function interpreter_of(plan)
+  local path, own = plan.runtime.path, nil
+  for _, bind in ipairs(plan.sandbox.ro_binds or {}) do
+    if path and path:sub(1, #bind.target + 1) == bind.target .. "/" then
+      own = bind.source .. path:sub(#bind.target + 1)
+    end
+  end
+  return own or path
 end
 
 local function known_context(self, subject)
   local contexts = self.contexts[subject.code]
   local context = contexts and contexts[subject.name]
-  if not context or context.stamp ~= stamp(context.path) then return nil end
+  if not context or context.seen ~= select(2, look(context.path)) then return nil end
   return context
 end
 
@@ -137,19 +158,28 @@ local function remember_context(self, subject, context)
   self.context_count = self.context_count + 1
 end
 
+-- Whether a key can tell what would run: what `nix run` starts is not known before it does.
+local function is_known(plan)
+  local runtime = plan.runtime
+  return next(plan.secrets) == nil and (runtime.kind ~= "nix" or runtime.store_path ~= nil)
+end
+
 -- What a plan says of all that an answer depends on, beside the input.
-local function context_of(plan, subject)
+local function context_of(plan, provenance, subject)
   local limits = {}
   for name, value in pairs(plan.limits) do
     if not OUTER_LIMITS[name] then limits[name] = value end
   end
+  local path = interpreter_of(plan)
+  local file, seen = look(path)
   local context = {
-    path = plan.runtime.path, stamp = stamp(plan.runtime.path),
+    path = path, seen = seen, runtime = provenance.runtime, packages = provenance.packages,
     max_bytes = plan.limits.max_output_bytes or math.huge,
   }
-  local text = context.stamp and next(plan.secrets) == nil and json.canonical{
+  local text = file and is_known(plan) and json.canonical{
     argv = plan.argv, code = subject.code, env = plan.env, files = plan.files, limits = limits,
-    kind = subject.kind, runtime = plan.runtime, sandbox = plan.sandbox, stamp = context.stamp,
+    kind = subject.kind, packages = provenance.packages, runtime = plan.runtime,
+    sandbox = plan.sandbox, stamp = file,
   }
   context.hash = text and sys.sha256(text) or nil -- without one, nothing is kept
   return context
@@ -158,9 +188,9 @@ end
 -- The context of a stage that is seen for the first time, or whose interpreter has changed.
 local function learn_context(self, own, request)
   local planned = { reference = request.reference, call = request.call, mode = "plan" }
-  local plan = layer.attempt(self, own, planned)
-  if type(plan) ~= "table" or plan.kind ~= "exec" then return nil end
-  local context = context_of(plan, request.subject)
+  local plan, _, info = layer.attempt(self, own, planned)
+  if type(plan) ~= "table" or plan.kind ~= "exec" or not info.provenance then return nil end
+  local context = context_of(plan, info.provenance, request.subject)
   remember_context(self, request.subject, context)
   return context
 end
@@ -211,6 +241,10 @@ local function answer(own, request, entry)
   return as_asked(request, entry.text)
 end
 
+local function cancelled()
+  return errors.new{ kind = "cancelled", message = "the task was cancelled" }
+end
+
 local function run(self, own, request)
   return layer.attempt(self, own, {
     reference = request.reference, input = request.text, call = request.call, mode = "json",
@@ -220,9 +254,25 @@ end
 -- Between plan and run a name may have come to stand for another stage, or an interpreter have been
 -- replaced: then the answer is right, and not what the key says.
 local function is_of(context, subject, info)
-  local provenance, runtime = info.provenance, info.runtime
-  return provenance ~= nil and runtime ~= nil and provenance.code == sys.sha256(subject.code)
-    and runtime.path == context.path and stamp(context.path) == context.stamp
+  local provenance = info.provenance
+  return provenance ~= nil and provenance.code == sys.sha256(subject.code)
+    and provenance.runtime == context.runtime and provenance.packages == context.packages
+    and select(2, look(context.path)) == context.seen
+end
+
+-- What calls have in common of which one may run for all; nil of one that must run itself. One that
+-- runs out of time is of no use to those that have more, and makes those wait that have less. A
+-- listener wants to hear the run, and can wait for anything, itself included.
+local function flight_of(key, opts)
+  if opts.on_log then return nil end
+  return ("%s %s %s"):format(key, tostring(opts.timeout_secs), tostring(opts.setup_timeout_secs))
+end
+
+-- Waits for the answer of an equal call that runs now, if there is one, and looks for it.
+local function find_later(self, own, key, flight)
+  local leader = flight and self.flights[flight]
+  if not leader or not follower.can_follow(leader) then return nil end
+  return own:await(follower.new(leader)) and find(self, key) or nil
 end
 
 --- @local
@@ -234,8 +284,11 @@ function Caching:work(own, request)
     return as_asked(request, output)
   end
   local key = sys.sha256(context.hash .. request.text)
-  local entry = find(self, key)
+  local flight = flight_of(key, request.call.opts)
+  local entry = find(self, key) or find_later(self, own, key, flight)
+  if own.is_cancelled then return nil, cancelled() end
   if entry and #entry.text <= context.max_bytes then return answer(own, request, entry) end
+  if flight then self.flights[flight] = own end
   local text, err, info = run(self, own, request)
   if err then return nil, err end
   if is_of(context, request.subject, info) then keep(self, own, key, text, info) end

@@ -185,7 +185,8 @@ end
 -- @tfield table seccomp filter, notification
 -- @tfield table cgroups version, controllers (version and usable, by name)
 -- @tfield table supervisor works, reason, errno, hint, memfd_noexec
--- @tfield table nix installed, path, version, store, in_use, usable; reason, hint
+-- @tfield table nix installed, path, version, store, in_use, usable; reason, hint; failure and
+-- failure_secs, if it failed so long ago that it is not asked again yet
 -- @tfield table cache dir, source, usable, reason
 -- @tfield {[string]=string} environment the library's variables that are set
 -- @tfield {[string]=table} interpreters found, path, version, warnings; reason, hint

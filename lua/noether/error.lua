@@ -39,6 +39,15 @@ for _, entry in ipairs(M.KINDS) do
   FAULTS[entry.kind] = entry.fault
 end
 
+--- Of errnos that say that there is no descriptor left, what to do.
+M.NO_DESCRIPTOR = {
+  EMFILE = "this program has too many files open; close some, or raise its limit (ulimit -n)",
+  ENFILE = "the whole machine has too many files open",
+}
+
+-- Errnos of what the system has too little of to start anything.
+local SHORTAGES = { EAGAIN = true, EMFILE = true, ENFILE = true, ENOMEM = true }
+
 local FIELDS = {
   kind = true, message = true, hint = true, stage = true, errno = true, limit = true,
   effect = true, result = true, cause = true,
@@ -310,6 +319,14 @@ end
 -- @treturn ?string nil for a kind outside the catalogue
 function M.fault(kind)
   return FAULTS[kind]
+end
+
+--- Whether an error says that nothing at all could be started just then, for want of descriptors,
+-- processes or memory: it tells nothing of what was to be started.
+-- @tparam table err
+-- @treturn boolean
+function M.is_shortage(err)
+  return err.kind == "spawn_failed" and SHORTAGES[err.errno] == true
 end
 
 --- Read back what `err:to_table()` gave, even after a trip through JSON.

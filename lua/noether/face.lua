@@ -251,7 +251,7 @@ end
 -- @tfield string code of the code
 -- @tfield string script of names and texts of the wrapped files
 -- @tfield string input of standard input
--- @tfield string runtime of reference and version
+-- @tfield string runtime of reference and version, and of nix's the store path
 -- @tfield ?string packages of what the installed packages say that they hold
 
 --- A new class with these methods, to which it adds its own.

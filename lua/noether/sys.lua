@@ -164,6 +164,15 @@ M.chmod = core.chmod
 -- @function stat
 M.stat = core.stat
 
+--- A text that is another one when what is at a path has been changed or replaced.
+-- @tparam string path
+-- @tparam[opt=false] boolean follow as of `stat`
+-- @treturn ?string nil if nothing is there
+function M.stamp(path, follow)
+  local stat = core.stat(path, follow)
+  return stat and ("%s %s %s %.6f"):format(stat.dev, stat.ino, stat.size, stat.mtime)
+end
+
 --- Whether we may use a path, links followed.
 -- @tparam string path
 -- @tparam[opt=""] string how letters of "rwx"; none: whether it is there

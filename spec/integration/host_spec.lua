@@ -126,6 +126,41 @@ for _, isolation in ipairs(ISOLATIONS) do
       assert.equal(2, lines, output)
     end)
 
+    it("the limit of open files is an error at an executor's first call, too", function()
+      local output = helper.shell("ulimit -n 60; " .. host([[
+        local noether, interpreters = require "noether", require "noether.runtime.host"
+        local lfs, seen = require "lfs", {}
+        local stage = { language = "bash", code = "execute() { echo 1; }" }
+        local function round(cache_dir)
+          interpreters.forget()
+          local held, ex, err = {}, nil, nil
+          for i = 1, 60 do held[i] = io.open "/dev/null" end
+          repeat
+            err = nil
+            if not ex then
+              ex, err = noether.executor{ isolation = arg[1], cache_dir = cache_dir,
+                runtime = "host" }
+            end
+            if ex then err = select(2, ex:execute(stage)) end
+            if err then seen[err.kind .. " " .. tostring(err.errno)] = true end
+            table.remove(held):close()
+          until not err
+          ex:close()
+          for _, file in ipairs(held) do file:close() end
+          local count = 0
+          for _ in lfs.dir "/proc/self/fd" do count = count + 1 end
+          return count
+        end
+        local open = round(arg[2] .. "/1")
+        print(round(arg[2] .. "/2") - open)
+        for what in pairs(seen) do print(what) end]], isolation, helper.tmpdir()))
+      assert.equal("0", output:match "^[^\n]*", output)
+      assert.is_truthy(output:find("spawn_failed EMFILE", 1, true), output)
+      -- What is of the sandbox alone may be told as such.
+      local rest = output:gsub("spawn_failed EMFILE\n", ""):gsub("sandbox_failed EMFILE\n", "")
+      assert.equal("0\n", rest)
+    end)
+
     it("a thousand open files stay the host's", function()
       prints("exit 0\n1\n2\n\n", "ulimit -n 1100 2>/dev/null; " .. host([[
         local held = {}

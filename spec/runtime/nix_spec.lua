@@ -8,6 +8,7 @@ local nix = require "noether.runtime.nix"
 local nix_command = require "noether.runtime.nix_command"
 local policies = require "noether.policies"
 local process = require "noether.process"
+local support = require "spec.support"
 local sys = require "noether.sys"
 
 local TOY = { name = "toy", runtime = {
@@ -374,6 +375,35 @@ describe("nix.resolve", function()
       assert.is_nil(lock and next(lock.runtimes))
     end)
   end
+
+  -- Runs a function while no descriptor is left.
+  local function without_descriptors(fn, ...)
+    local spare = assert(process.poller())
+    local free, limit = spare:pollfd(), support.files_limit()
+    spare:close()
+    support.files_limit(free)
+    local results = table.pack(fn(...))
+    support.files_limit(limit)
+    return table.unpack(results, 1, results.n)
+  end
+
+  it("does not take a want of descriptors for a damage of build or lock file", function()
+    local err = fails("spawn_failed", "Too many open files", resolve{
+      launch = function(argv, opts)
+        if argv[2] ~= "--probe" then return process.launch(argv, opts) end
+        return without_descriptors(process.launch, argv, opts)
+      end,
+    })
+    assert.equal("EMFILE", err.errno)
+    assert(resolve())
+    helper.shell("touch " .. dir .. "/cache/runtimes.lock.json") -- it is read again
+    local opened = context().open_cache()
+    err = fails("spawn_failed", "Too many open files", without_descriptors(resolve, {
+      open_cache = function() return opened end,
+    }))
+    assert.truthy(err.hint:find("ulimit -n", 1, true), err.hint)
+    assert(resolve())
+  end)
 
   it("says so where there is no nix, or the policy has no name for it there", function()
     fails("runtime_unavailable", "nix is not installed", resolve{ environ = { PATH = "/none" } })

@@ -4,6 +4,8 @@
 local helper = require "spec.helper"
 local json = require "noether.json"
 local noether = require "noether"
+local pip_policy = require "noether.policy.pip"
+local support = require "spec.support"
 local venv = require "noether.runtime.venv"
 local wheels = require "spec.wheels"
 
@@ -638,6 +640,32 @@ describe("an environment", function()
   for name, how in pairs(cases) do
     it(name .. " is built anew", function() damage(how) end)
   end
+
+  it("is not taken for damaged where no descriptor is left to look at it", function()
+    local spare = noether.check(noether.set())
+    local limit, lower = support.files_limit(), nil
+    local policy = { pip = { installer = QUICK.pip.installer, requirements_file = function(...)
+      if lower then support.files_limit(lower) end
+      return pip_policy.requirements_file(...)
+    end } }
+    local ex <close>, _, built = executor{ pip = { find_links = { helper.tmpdir() } },
+      policy = policy }
+    local code = stage("tiny==1.0", IMPORT)
+    assert.equal(42, (noether.check(ex:execute(code, 1))))
+    venv.forget()
+    lower = spare:pollfd()
+    spare:close()
+    local output, err = ex:execute(code, 1)
+    support.files_limit(limit)
+    fails("spawn_failed", "Too many open files", output, err)
+    assert.equal("EMFILE", err.errno)
+    lower = nil
+    local info
+    output, err, info = ex:execute(code, 1)
+    assert.equal(42, output, tostring(err))
+    assert.same({}, info.warnings)
+    assert.equal(1, #built)
+  end)
 
   it("is one for the same set, in whatever order, and another for another", function()
     local ex <close>, root, built = executor{

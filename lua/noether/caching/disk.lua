@@ -32,7 +32,8 @@ local HINTS = {
 local function failure(message, errno)
   return errors.new{
     kind = "cache_failed", message = "the cache of answers cannot be used: " .. message,
-    errno = errno, hint = HINTS[errno] or "name a directory that is yours and can be written to",
+    errno = errno, hint = HINTS[errno] or errors.NO_DESCRIPTOR[errno]
+      or "name a directory that is yours and can be written to",
   }
 end
 

@@ -2,6 +2,7 @@
 --- What the facts of a machine mean for stages, and what to do about each. Pure: facts in
 -- (doctor/facts.lua), findings out.
 local errors = require "noether.error"
+local failures = require "noether.runtime.failures"
 local isolation = require "noether.isolation"
 local tables = require "noether.tables"
 
@@ -220,6 +221,11 @@ function CHECKS.nix(report)
     return finding("warn", ("%s; it cannot be used: %s"):format(found, report.nix.reason),
       "runtime \"auto\" takes this machine's own interpreters, with a warning; \"host\" "
       .. "(NOETHER_RUNTIME=host), without", report.nix.hint)
+  elseif report.nix.failure then
+    return finding("warn", ("%s; %d s ago it failed: %s"):format(found, report.nix.failure_secs,
+      report.nix.failure), ("runtime \"auto\" takes this machine's own interpreters in its place, "
+      .. "and asks it again in %d s"):format(failures.KEPT_SECS - report.nix.failure_secs),
+      "mend that; `noether warmup`, or executor:warmup(), asks it at once")
   end
   return finding("ok", found, "runtime \"auto\" takes its interpreters, where it has them or can "
     .. "fetch them")

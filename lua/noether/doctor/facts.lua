@@ -5,6 +5,7 @@
 -- is changed: what would have to be made is only looked for. A probe that runs programs does so by
 -- `look.launch` and `look.await`, and may be put aside while they run.
 local errors = require "noether.error"
+local failures = require "noether.runtime.failures"
 local host = require "noether.runtime.host"
 local isolation = require "noether.isolation"
 local json = require "noether.json"
@@ -251,6 +252,35 @@ local function why_nix_fails(path, look, env)
   return message, hint
 end
 
+-- As the cache chooses it, and without making anything: noether.cache.
+local function cache_location(given, environ)
+  local function absolute(path) return path and path:sub(1, 1) == "/" and path or nil end
+  if given then return given, "cache_dir" end
+  if (environ.NOETHER_CACHE_DIR or "") ~= "" then
+    return environ.NOETHER_CACHE_DIR, "NOETHER_CACHE_DIR"
+  elseif absolute(environ.XDG_CACHE_HOME) then
+    return environ.XDG_CACHE_HOME .. "/noether", "XDG_CACHE_HOME"
+  end
+  local home = absolute(environ.HOME) and sys.stat(environ.HOME, true)
+  if home and home.type == "directory" then return environ.HOME .. "/.cache/noether", "HOME" end
+  return nil
+end
+
+-- A failure of nix that still counts for executors with runtime "auto", and its age.
+local function last_failure(path, look)
+  local dir = cache_location(look.cache_dir, look.environ)
+  if not dir then return nil end
+  local known, names = failures.of({ dir = dir }, path, look.environ), { failures.ALL }
+  for _, language in ipairs(M.LANGUAGES) do
+    names[#names + 1] = failures.name(language, {})
+  end
+  for _, name in ipairs(names) do
+    local message, age = known:recent(name)
+    if message then return message, age end
+  end
+  return nil
+end
+
 --- Whether nix is installed, was ever used (it has a store), and can be used.
 function M.nix(look)
   local path = nix.find(look.environ)
@@ -265,6 +295,8 @@ function M.nix(look)
   if fact.in_use then
     fact.reason, fact.hint = why_nix_fails(path, look, env)
     fact.usable = fact.reason == nil
+    local failure, age = last_failure(path, look)
+    fact.failure, fact.failure_secs = failure, age and math.floor(age)
   end
   return fact
 end
@@ -342,20 +374,6 @@ function M.backend(name)
     end
     return fact
   end
-end
-
--- As the cache chooses it, and without making anything: noether.cache.
-local function cache_location(given, environ)
-  local function absolute(path) return path and path:sub(1, 1) == "/" and path or nil end
-  if given then return given, "cache_dir" end
-  if (environ.NOETHER_CACHE_DIR or "") ~= "" then
-    return environ.NOETHER_CACHE_DIR, "NOETHER_CACHE_DIR"
-  elseif absolute(environ.XDG_CACHE_HOME) then
-    return environ.XDG_CACHE_HOME .. "/noether", "XDG_CACHE_HOME"
-  end
-  local home = absolute(environ.HOME) and sys.stat(environ.HOME, true)
-  if home and home.type == "directory" then return environ.HOME .. "/.cache/noether", "HOME" end
-  return nil
 end
 
 local function why_unusable(dir, stat)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- Last steps of an execution: launch, capture, judge.
 local isolation = require "noether.isolation"
-local setup = require "noether.execution.setup"
+local policy = require "noether.policy.isolation"
 local tables = require "noether.tables"
 local text = require "noether.text"
 local verdict = require "noether.verdict"
@@ -36,7 +36,7 @@ local function launch_options(job, on_stderr)
   local call = job.call
   return {
     env = tables.merged(job.public_env, call.env),
-    cwd = setup.sees_host_paths(job.backend) and job.work_dir or nil,
+    cwd = policy.sees_host_paths(job.backend) and job.work_dir or nil,
     stdin = job.stdin, timeout_secs = call.timeout_secs,
     max_output_bytes = call.max_output_bytes, max_stderr_bytes = call.max_stderr_bytes,
     on_stderr = on_stderr, sandbox = M.sandbox_of(job), limits = job.description.limits,

@@ -2,6 +2,7 @@
 --- What would run, as plain data: the same as the launch gets.
 local launch = require "noether.execution.launch"
 local packages = require "noether.execution.packages"
+local policy = require "noether.policy.isolation"
 local setup = require "noether.execution.setup"
 local tables = require "noether.tables"
 
@@ -25,7 +26,7 @@ local function outline(job)
     path = "/" .. job.language.runtime.programs[1], reference = "unresolved",
     packages = job.requirements,
   }
-  job.backend, job.files_dir = job.call.isolation, "/stage"
+  job.backend, job.files_dir = job.call.isolation, policy.stage_dir
   job.chosen = { backend = job.backend }
   local ok, err = setup.describe(job, nil)
   if not ok then return nil, err end

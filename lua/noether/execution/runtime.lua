@@ -63,11 +63,8 @@ local function instead(language, context, message)
   return runtime
 end
 
--- What a failure counts for: where nixpkgs itself could not be had, for all.
-local ALL = ""
-
 local function recent_failure(known, key)
-  for _, what in ipairs{ ALL, key } do
+  for _, what in ipairs{ failures.ALL, key } do
     local message, age = known:recent(what)
     if message then
       return ("%s (%d s ago; a warm-up asks it again)"):format(message, math.floor(age))
@@ -81,7 +78,7 @@ local function try_nix(job, language, context)
   local cache, err = context.open_cache()
   if not cache then return nil, err end
   local known = failures.of(cache, nix.find(context.environ), context.environ)
-  local key = language.name .. " " .. table.concat(context.packages, " ")
+  local key = failures.name(language.name, context.packages)
   local message = not job.is_warmup and recent_failure(known, key)
   if message then return instead(language, context, message) end
   local unlocked = false
@@ -89,11 +86,11 @@ local function try_nix(job, language, context)
   local runtime
   runtime, err = nix.resolve(language, context)
   if runtime and job.is_warmup then
-    known:forget(ALL)
+    known:forget(failures.ALL)
     known:forget(key)
   end
   if runtime or err.kind ~= "runtime_unavailable" or context.is_late() then return runtime, err end
-  known:remember(unlocked and ALL or key, err.message)
+  known:remember(unlocked and failures.ALL or key, err.message)
   return instead(language, context, err.message)
 end
 

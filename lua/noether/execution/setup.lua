@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- Steps of an execution between script and launch: the runtime and the sandbox.
 -- They may run programs (probes, builds), on a deadline of their own.
+local cache = require "noether.cache"
 local compat = require "noether.compat"
 local effects = require "noether.effects"
 local environment = require "noether.environment"
@@ -8,6 +9,7 @@ local errors = require "noether.error"
 local guard = require "noether.policies.guard"
 local isolation = require "noether.isolation"
 local packages = require "noether.execution.packages"
+local policy = require "noether.policy.isolation"
 local runtimes = require "noether.execution.runtime"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
@@ -30,7 +32,7 @@ local function wait_for_lock(path, task, is_late)
     handle, message, errno = sys.lock(path, { wait = false })
   end
   if handle then return task:hold(handle) end
-  return fail("cache_failed", "the cache cannot be used: " .. message)
+  return nil, cache.failure(message, errno)
 end
 
 -- Setup has a deadline of its own. Whatever is launched during it gets no more than what is left.
@@ -120,11 +122,6 @@ local function check_declared_paths(job)
   return true
 end
 
--- With backends that have no mount namespace the stage sees the host's own paths.
-function M.sees_host_paths(backend)
-  return backend == "none" or backend == "landlock"
-end
-
 --- Ask the isolation policy for a description, and check it.
 -- @tparam table job
 -- @tparam ?function realpath nil: do not touch the disk
@@ -165,7 +162,7 @@ local function bind_work_dir(job)
   end
   job.work_dir = real
   if job.backend == "none" then return true end
-  local target = job.description.work_dir or "/work"
+  local target = job.description.work_dir or policy.work_dir
   if job.backend == "landlock" then
     target, job.description.work_dir = real, real
   end
@@ -180,9 +177,8 @@ local function bind_work_dir(job)
 end
 
 function M.command(job)
-  local dir = M.sees_host_paths(job.backend) and job.files_dir or "/stage"
   local called, argv = job.policies:call(job.module, "argv", job.runtime,
-    dir .. "/" .. job.script.entry)
+    policy.script_dir(job) .. "/" .. job.script.entry)
   if not called then return nil, argv end
   job.argv = argv
   if not job.runtime.prefix then return true end
@@ -205,7 +201,7 @@ function M.make_environment(job)
     if not called then return nil, own end
   end
   job.public_env = environment.public(job.executor.environ, job.description.env_allowlist, {
-    isolated = not M.sees_host_paths(job.backend), runtime = job.runtime,
+    isolated = not policy.sees_host_paths(job.backend), runtime = job.runtime,
     language = tables.merged(job.runtime.variables, own),
   })
   return true

@@ -155,8 +155,10 @@ local function allowlist(network)
   return names
 end
 
--- Backends without a root of their own show everything where it lies on the host.
-local function sees_host_paths(backend)
+--- Whether a backend has no root of its own, and shows everything where it lies on the host.
+-- @tparam string backend
+-- @treturn boolean
+function M.sees_host_paths(backend)
   return backend == "none" or backend == "landlock"
 end
 
@@ -172,7 +174,7 @@ end
 -- @tparam table opts `files_dir`, `backend` as for @{describe}
 -- @treturn string
 function M.script_dir(opts)
-  return sees_host_paths(opts.backend) and opts.files_dir or M.stage_dir
+  return M.sees_host_paths(opts.backend) and opts.files_dir or M.stage_dir
 end
 
 --- The sandbox of a stage.
@@ -185,7 +187,7 @@ end
 -- `processes` (boolean), `env_allowlist`, `limits` (without those that are none); for "landlock"
 -- and "none" every bind has its source's own name, and there are no links
 function M.describe(effects, runtime, opts)
-  local in_place = sees_host_paths(opts.backend)
+  local in_place = M.sees_host_paths(opts.backend)
   local writable, readable = {}, {}
   add_given(writable, effects.writes)
   add_given(readable, effects.reads)

@@ -8,7 +8,12 @@ local tables = require "noether.tables"
 
 local M = {}
 
-local KEPT_SECS = 600
+--- How long a failure counts.
+M.KEPT_SECS = 600
+
+--- The name of a failure that counts for all: nixpkgs itself could not be had.
+M.ALL = ""
+
 local MAX_BYTES = 4096
 
 local Failures = {}
@@ -17,6 +22,14 @@ Failures.__index = Failures
 -- Where nix looks for its store, its daemon and its configuration.
 local function is_for_nix(name)
   return name == "HOME" or name:find("^NIX_") ~= nil or name:find("^XDG_CONFIG_") ~= nil
+end
+
+--- The name of a failure that counts for a language with these packages.
+-- @tparam string language
+-- @tparam table packages
+-- @treturn string
+function M.name(language, packages)
+  return language .. " " .. table.concat(packages, " ")
 end
 
 --- The failures of one nix.
@@ -47,9 +60,18 @@ function Failures:recent(what)
   local path = self:path(what)
   local stat = sys.stat(path)
   local age = stat and sys.time() - stat.mtime
-  if not age or age < 0 or age >= KEPT_SECS then return nil end
+  if not age or age < 0 or age >= M.KEPT_SECS then return nil end
   local message = sys.read_file(path, MAX_BYTES)
   return message and errors.clean(message, MAX_BYTES), age
+end
+
+-- Takes out those that no longer count: of sets of packages that nobody asks for again.
+local function remove_old(directory)
+  for _, name in ipairs(sys.list(directory) or {}) do
+    local path = directory .. "/" .. name
+    local stat = name:find("^failed%-%x+$") and sys.stat(path)
+    if stat and math.abs(sys.time() - stat.mtime) >= M.KEPT_SECS then sys.unlink(path) end
+  end
 end
 
 --- Remember a failure. Where that cannot be done, nothing is lost but time.
@@ -57,6 +79,7 @@ end
 -- @tparam string message
 function Failures:remember(what, message)
   sys.mkdir_private(self.directory)
+  remove_old(self.directory)
   sys.write_file(self:path(what), message:sub(1, MAX_BYTES))
 end
 

@@ -157,7 +157,7 @@ local function decode_answer(output)
   return nil, ("answered no interpreter's path: %s"):format(excerpt(line or "nothing"))
 end
 
--- Runs one candidate: the decoded answer, or nil and a reason.
+-- Runs one candidate: the decoded answer, or nil and a reason; and the error, if it did not run.
 local function ask(candidate, probe, env, ctx)
   local argv = { candidate }
   for _, argument in ipairs(probe) do
@@ -168,19 +168,13 @@ local function ask(candidate, probe, env, ctx)
     env = env, cwd = "/", stdin = "", timeout_secs = PROBE_TIMEOUT_SECS,
     max_output_bytes = PROBE_OUTPUT_BYTES, max_stderr_bytes = PROBE_OUTPUT_BYTES,
   })
-  if not proc then return nil, tostring(err) end
+  if not proc then return nil, tostring(err), err end
   local result
   result, err = ctx.await(proc)
   proc:close()
-  if not result then return nil, tostring(err) end
+  if not result then return nil, tostring(err), err end
   if result.reason ~= "exit" or result.exit_code ~= 0 then return nil, describe_failure(result) end
   return decode_answer(result.stdout)
-end
-
-local function stamp(path)
-  local stat = sys.stat(path)
-  if not stat or stat.type ~= "file" then return nil end
-  return ("%s %s %s %s"):format(stat.dev, stat.ino, stat.size, stat.mtime)
 end
 
 -- The real file, if we may read and run it; nil and a reason.
@@ -230,7 +224,8 @@ local function find(language, path, env, ctx)
   local tried = {}
   for _, program in ipairs(language.runtime.programs) do
     for _, candidate in ipairs(sys.find_programs(program, path)) do
-      local answer, reason = ask(candidate, language.runtime.probe, env, ctx)
+      local answer, reason, err = ask(candidate, language.runtime.probe, env, ctx)
+      if err and errors.is_shortage(err) then return nil, err end
       local runtime
       if answer then runtime, reason = describe(language, answer, env) end
       if runtime then
@@ -269,7 +264,7 @@ end
 local function remember(key, runtime)
   if memo_count >= MAX_MEMOS then memos, memo_count = {}, 0 end
   if not memos[key] then memo_count = memo_count + 1 end
-  memos[key] = { runtime = runtime, stamp = stamp(runtime.path) }
+  memos[key] = { runtime = runtime, stamp = sys.stamp(runtime.path) }
 end
 
 --- Find a language's interpreter on this machine.
@@ -284,13 +279,14 @@ end
 -- launch gave, returns its result; may yield)
 -- @treturn ?table `kind` ("host"), `language`, `path` (the real interpreter), `version`,
 -- `reference`, `ro_binds` and `links` (as in a sandbox description), `warnings`
--- @treturn ?table error of kind `runtime_unavailable`: what was tried and why it did not do
+-- @treturn ?table error: `runtime_unavailable`, what was tried and why it did not do;
+-- `spawn_failed`, where nothing could be started just then
 function M.resolve(language, ctx)
   local path = ctx.path ~= nil and ctx.path ~= "" and ctx.path or STANDARD_PATH
   local env = probe_environment(ctx.environ or {}, path)
   local key = memo_key(language, env)
   local memo = memos[key]
-  if memo and memo.stamp == stamp(memo.runtime.path) then return copy(memo.runtime) end
+  if memo and memo.stamp == sys.stamp(memo.runtime.path) then return copy(memo.runtime) end
   local runtime, err = find(language, path, env, ctx)
   if not runtime then return nil, err end
   remember(key, runtime)

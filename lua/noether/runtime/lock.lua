@@ -132,11 +132,6 @@ local function check(value)
   return true
 end
 
-local function stamp(path)
-  local stat = sys.stat(path)
-  return stat and ("%s %s %s %s"):format(stat.dev, stat.ino, stat.size, stat.mtime)
-end
-
 local function remember(path, seen, value)
   if not memos[path] then memo_count = memo_count + 1 end
   if memo_count > MAX_MEMOS then memos, memo_count = {}, 1 end
@@ -150,7 +145,7 @@ end
 -- @treturn ?string "damaged": it was read, and is no lock file; else the errno
 function M.read(path)
   path = sys.realpath(path) or path
-  local seen = stamp(path)
+  local seen = sys.stamp(path)
   local memo = memos[path]
   if memo and seen and memo.stamp == seen then return memo.value end
   local content, message, errno = sys.read_file(path, MAX_BYTES)

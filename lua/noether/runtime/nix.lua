@@ -10,6 +10,7 @@
 -- A path that has gone, or a lock file from another machine, is built again from the locked
 -- reference and must come out as the same path. Several tasks and processes may want the same one
 -- at once: each name in the lock file has a lock of its own in the cache, held while nix runs.
+local cache = require "noether.cache"
 local errors = require "noether.error"
 local json = require "noether.json"
 local locks = require "noether.runtime.lock"
@@ -98,8 +99,8 @@ local function system_of(store_dir)
 end
 
 local function can_hold_cache(home)
-  local cache = home .. "/.cache"
-  return sys.access(sys.stat(cache) and cache or home, "w") == true
+  local dir = home .. "/.cache"
+  return sys.access(sys.stat(dir) and dir or home, "w") == true
 end
 
 -- Nix wants a home, and ends badly without one; and a cache that it can write to.
@@ -114,15 +115,15 @@ local function environment(environ, directory)
 end
 
 local function new_session(language, nix, ctx)
-  local cache, err = ctx.open_cache()
-  if not cache then return nil, err end
+  local opened, err = ctx.open_cache()
+  if not opened then return nil, err end
   local store_dir = M.store_dir(ctx.environ)
   local system, section = system_of(store_dir)
-  local directory = cache.dir .. "/nix"
+  local directory = opened.dir .. "/nix"
   local reference = ctx.nixpkgs or M.REFERENCE
   return setmetatable({
     ctx = ctx, nix = nix, language = language, directory = directory, reference = reference,
-    lock_path = ctx.lock_file or cache.dir .. "/runtimes.lock.json", store_dir = store_dir,
+    lock_path = ctx.lock_file or opened.dir .. "/runtimes.lock.json", store_dir = store_dir,
     system = system, section = section, packages = ctx.packages, warnings = {},
     key = key_of(language, reference, ctx.packages),
     env = environment(ctx.environ, directory),
@@ -161,6 +162,7 @@ end
 function Session:read_lock()
   local lock, message, errno = locks.read(self.lock_path)
   if lock then return lock end
+  if errors.NO_DESCRIPTOR[errno] then return nil, cache.failure(message, errno) end
   message = ("the lock file %s cannot be used: %s"):format(self.lock_path, message)
   if errno == "damaged" and not self.ctx.lock_file then
     self.warnings[1] = message .. "; it is written anew"
@@ -208,9 +210,7 @@ function Session:exclusively(name, work)
   if ok then
     lock, err = self.ctx.lock(self.directory .. "/" .. self:file_name(name) .. ".lock")
   else
-    err = errors.new{
-      kind = "cache_failed", message = "the cache cannot be used: " .. message, errno = errno,
-    }
+    err = cache.failure(message, errno)
   end
   if not lock then return nil, err end
   local found
@@ -227,6 +227,7 @@ function Session:save(group, name, value, section)
     local ok, message, errno = locks.write(self.lock_path,
       locks.with(lock, group, name, value, section))
     if ok then return value end
+    if errors.NO_DESCRIPTOR[errno] then return nil, cache.failure(message, errno) end
     return nil, errors.new{
       kind = self.ctx.lock_file and "runtime_unavailable" or "cache_failed", errno = errno,
       message = "the lock file cannot be written: " .. message,
@@ -276,9 +277,7 @@ function Session:root(locked)
   local directory = self.directory .. "/roots"
   local ok, message, errno = sys.mkdir_private(directory)
   if ok then return directory .. "/" .. self:file_name(self.key, locked) end
-  return nil, errors.new{
-    kind = "cache_failed", message = "the cache cannot be used: " .. message, errno = errno,
-  }
+  return nil, cache.failure(message, errno)
 end
 
 local function remove_scratch(note)
@@ -299,11 +298,7 @@ function Session:scratch(name)
   if scratch then ok, message, errno = sys.write_file(note, scratch) end
   -- Nix may build as another user, who has to get at what is below.
   if ok then ok, message, errno = sys.chmod(scratch, 457) end -- 0711
-  if not ok then
-    return nil, errors.new{
-      kind = "cache_failed", message = "nix has no place to build in: " .. message, errno = errno,
-    }
-  end
+  if not ok then return nil, cache.failure("nix has no place to build in: " .. message, errno) end
   return scratch, { close = function() remove_scratch(note) end }
 end
 
@@ -381,6 +376,7 @@ function Session:probe(program)
     result, err = self.ctx.await(proc)
     proc:close()
   end
+  if err and errors.is_shortage(err) then return nil, err end
   local line = result and result.ok and text.last_line(result.stdout)
   local answer = line and json.decode(line)
   if type(answer) == "table" and type(answer.version) == "string" then return answer end
@@ -562,7 +558,7 @@ end
 -- `variables` and `search_path` (for the stage's environment); with "run" a `prefix` that stands in
 -- the interpreter's place
 -- @treturn ?table error: `runtime_unavailable`, `packages_failed`, `setup_timed_out`,
--- `cache_failed`
+-- `cache_failed`, `spawn_failed`
 function M.resolve(language, ctx)
   local nix = M.find(ctx.environ)
   if not nix then return nil, M.not_installed(ctx.environ) end

@@ -7,11 +7,13 @@
 -- is something to ask there, and writes to one new directory. Stages see the environment read-only.
 -- A record in it says what it holds, and what its files looked like; whatever no longer agrees with
 -- that is built anew.
+local cache = require "noether.cache"
 local environment = require "noether.environment"
 local errors = require "noether.error"
 local guard = require "noether.policies.guard"
 local isolation = require "noether.isolation"
 local json = require "noether.json"
+local policy = require "noether.policy.isolation"
 local program = require "noether.runtime.venv_build"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
@@ -32,11 +34,6 @@ local MIN_SECRET_BYTES = 4
 -- What pip and its interpreter need beside what is installed.
 local MEMORY_BYTES = 1024 * 1024 * 1024
 
-local HINTS = {
-  ENOSPC = "free some space there, or take another cache directory",
-  EDQUOT = "free some of your quota there, or take another cache directory",
-}
-
 -- By directory, what was seen of an environment when it was last looked at file by file.
 local verified, verified_count = {}, 0
 
@@ -44,15 +41,8 @@ local function failure(kind, message, hint)
   return errors.new{ kind = kind, message = message, hint = hint }
 end
 
-local function cache_failure(message, errno)
-  return errors.new{
-    kind = "cache_failed", message = "the cache cannot be used: " .. message, errno = errno,
-    hint = HINTS[errno] or "set NOETHER_CACHE_DIR to a directory that is yours and can be written",
-  }
-end
-
 local function in_place(chosen)
-  return chosen.backend == "none" or chosen.backend == "landlock"
+  return policy.sees_host_paths(chosen.backend)
 end
 
 local function replace_plainly(text, old, new)
@@ -151,8 +141,8 @@ end
 local add_tree
 
 local function add_entry(lines, path, name)
-  local stat = sys.stat(path)
-  if not stat then return nil end
+  local stat, message, errno = sys.stat(path)
+  if not stat then return nil, message, errno end
   if stat.type == "directory" then
     lines[#lines + 1] = ("%s directory %d"):format(name, stat.mode)
     return add_tree(lines, path, name .. "/")
@@ -163,20 +153,24 @@ local function add_entry(lines, path, name)
 end
 
 function add_tree(lines, directory, prefix)
-  local names = sys.list(directory)
-  if not names then return nil end
+  local names, message, errno = sys.list(directory)
+  if not names then return nil, message, errno end
   for _, name in ipairs(names) do
     if prefix ~= "" or name ~= RECORD then
-      if not add_entry(lines, directory .. "/" .. name, prefix .. name) then return nil end
+      local ok
+      ok, message, errno = add_entry(lines, directory .. "/" .. name, prefix .. name)
+      if not ok then return nil, message, errno end
     end
   end
   return true
 end
 
--- What the files look like: not what they hold, since that would take as long as to read them.
+-- What the files look like: not what they hold, since that would take as long as to read them. Or
+-- nil, a message and an errno.
 local function fingerprint(directory)
   local lines = {}
-  if not add_tree(lines, directory, "") then return nil end
+  local ok, message, errno = add_tree(lines, directory, "")
+  if not ok then return nil, message, errno end
   table.sort(lines)
   return sys.sha256(table.concat(lines, "\n"))
 end
@@ -185,9 +179,9 @@ end
 local function stamp(directory, record)
   local parts = {}
   for _, name in ipairs{ "", "/" .. RECORD, "/bin", "/" .. record.site } do
-    local stat = sys.stat(directory .. name)
-    if not stat then return nil end
-    parts[#parts + 1] = ("%s %s %s %.6f"):format(stat.dev, stat.ino, stat.size, stat.mtime)
+    local part = sys.stamp(directory .. name)
+    if not part then return nil end
+    parts[#parts + 1] = part
   end
   return table.concat(parts, "\n")
 end
@@ -199,26 +193,37 @@ local function remember(directory, seen)
 end
 
 local function read_record(set)
-  local text = sys.read_file(set.dir .. "/" .. RECORD, RECORD_BYTES)
-  local record = text and json.decode(text)
+  local text, message, errno = sys.read_file(set.dir .. "/" .. RECORD, RECORD_BYTES)
+  if not text then return nil, message, errno end
+  local record = json.decode(text)
   local ok = type(record) == "table" and record.key == set.key and type(record.site) == "string"
     and type(record.packages) == "table" and type(record.contents) == "string"
   return ok and record or nil
 end
 
--- "ready" and the record, "missing", or "damaged".
+-- The record of an environment that is whole; nil if it is not; or nil, a message and an errno.
+local function verify(set)
+  local record, message, errno = read_record(set)
+  local seen = record and stamp(set.dir, record)
+  if not seen then return nil, message, errno end
+  if verified[set.dir] == seen then return record end
+  local found
+  found, message, errno = fingerprint(set.dir)
+  if not found or found ~= record.fingerprint then return nil, message, errno end
+  remember(set.dir, seen)
+  return record
+end
+
+-- "ready" and the record, "missing", or "damaged"; nil and an error if that cannot be told.
 local function look(set)
   local stat, _, errno = sys.stat(set.dir)
   if not stat and errno == "ENOENT" then return "missing" end
   if not stat or stat.type ~= "directory" or stat.uid ~= sys.geteuid() then return "damaged" end
-  local record = read_record(set)
-  local seen = record and stamp(set.dir, record)
-  if not seen then return "damaged" end
-  if verified[set.dir] ~= seen then
-    if fingerprint(set.dir) ~= record.fingerprint then return "damaged" end
-    remember(set.dir, seen)
-  end
-  return "ready", record
+  local record, message
+  record, message, errno = verify(set)
+  if record then return "ready", record end
+  if errno and not cache.DAMAGE[errno] then return nil, cache.failure(message, errno) end
+  return "damaged"
 end
 
 local function lock_path(set, key)
@@ -330,13 +335,13 @@ end
 -- the installer has another id; what it may write to lies in a directory that is ours alone.
 local function make_directories(set, workspace)
   local temp, message, errno = sys.mkdtemp(("%s/.tmp-%s-"):format(set.root, set.key))
-  if not temp then return nil, cache_failure(message, errno) end
+  if not temp then return nil, cache.failure(message, errno) end
   workspace.temp = temp
   for _, name in ipairs{ "venv", "t" } do
     local ok
     ok, message, errno = sys.mkdir(temp .. "/" .. name)
     if ok then ok, message, errno = sys.chmod(temp .. "/" .. name, OPEN_MODE) end
-    if not ok then return nil, cache_failure(message, errno) end
+    if not ok then return nil, cache.failure(message, errno) end
   end
   return temp
 end
@@ -404,15 +409,20 @@ local function find_site(directory, version)
   return found["python" .. (version:match("^%d+%.%d+") or "")] or only
 end
 
--- The distributions that are installed, and a hash over what the record of each says that it holds.
+-- The distributions that are installed, and a hash over what the record of each says that it holds;
+-- or nil and an error.
 local function inventory(site)
   local packages, lines = {}, {}
-  for _, name in ipairs(sys.list(site) or {}) do
+  local names, message, errno = sys.list(site)
+  if not names then return nil, cache.failure(message, errno) end
+  for _, name in ipairs(names) do
     local package, version = name:match("^(.-)%-([^-]+)%.dist%-info$")
     if package then
       local spec = package .. "==" .. version
-      local files = sys.read_file(site .. "/" .. name .. "/RECORD", METADATA_BYTES) or ""
-      files = ("\n" .. files):gsub("\n%.%./[^\n]*", "") -- scripts differ by where they lie
+      local files
+      files, message, errno = sys.read_file(site .. "/" .. name .. "/RECORD", METADATA_BYTES)
+      if errors.NO_DESCRIPTOR[errno] then return nil, cache.failure(message, errno) end
+      files = ("\n" .. (files or "")):gsub("\n%.%./[^\n]*", "") -- scripts differ by where they lie
       packages[#packages + 1] = spec
       lines[#lines + 1] = spec .. " " .. sys.sha256(files)
     end
@@ -452,11 +462,14 @@ local function record_of(set, directory, wanted)
       "the pip policy's installer must make one at {dir}")
   end
   local packages, contents = inventory(directory .. "/" .. site)
+  if not packages then return nil, contents end
   local ok, err = check_installed(packages, wanted)
   if not ok then return nil, err end
+  local found, message, errno = fingerprint(directory)
+  if not found then return nil, cache.failure(message, errno) end
   return {
     key = set.key, site = site, packages = json.array(packages), contents = contents,
-    fingerprint = fingerprint(directory),
+    fingerprint = found,
   }
 end
 
@@ -473,12 +486,12 @@ end
 local function finish(set, temp, wanted, state)
   local built = temp .. "/venv"
   local ok, message, errno = sys.chmod(built, CLOSED_MODE)
-  if not ok then return nil, cache_failure(message, errno) end
+  if not ok then return nil, cache.failure(message, errno) end
   local record, err = record_of(set, built, wanted)
   if not record then return nil, err end
   ok, message, errno = sys.write_file(built .. "/" .. RECORD, assert(json.encode(record)), 420)
   if ok then ok, message, errno = install(built, set, state) end
-  if not ok then return nil, cache_failure(message, errno) end
+  if not ok then return nil, cache.failure(message, errno) end
   return record
 end
 
@@ -499,22 +512,28 @@ local function build(base, wanted, context, set, workspace, state)
   return finish(set, temp, wanted, state)
 end
 
+-- The record of the environment; and whether it was built, since somebody else may have done so
+-- while this one waited for the lock.
+local function find_or_build(base, wanted, context, set, workspace)
+  local state, found = look(set)
+  if not state then return nil, found end
+  if state == "ready" then return allowed_record(found, wanted) end
+  local record, err = build(base, wanted, context, set, workspace, state)
+  return record, err, true
+end
+
 -- The record of the environment, and how long it took to build if it was not there.
 local function provide(base, wanted, context, set)
   local ok, message, errno = sys.mkdir_private(set.root)
-  if not ok then return nil, cache_failure(message, errno) end
+  if not ok then return nil, cache.failure(message, errno) end
   local began = sys.clock()
   local lock, err = take_lock(set, wanted, context)
   if not lock then return nil, err end
   local workspace = context.hold(new_workspace(lock, lock_path(set, set.key)))
-  local state, record = look(set) -- somebody else may have built it meanwhile
-  if state == "ready" then
-    record, err = allowed_record(record, wanted)
-  else
-    record, err = build(base, wanted, context, set, workspace, state)
-  end
+  local record, was_built
+  record, err, was_built = find_or_build(base, wanted, context, set, workspace)
   workspace:close()
-  return record, err, state ~= "ready" and sys.clock() - began or nil
+  return record, err, was_built and sys.clock() - began or nil
 end
 
 local function runtime_of(base, set, record, extra)
@@ -551,6 +570,7 @@ function M.resolve(base, wanted, context)
   local set, err = identify(base, wanted)
   if not set then return nil, err end
   local state, record = look(set)
+  if not state then return nil, record end
   if state == "ready" then
     record, err = allowed_record(record, wanted)
     return record and runtime_of(base, set, record, { warnings = {} }), err
