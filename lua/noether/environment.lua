@@ -9,17 +9,21 @@ local SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 -- Without a mount namespace the stage is the user's own process, and is told whose.
 local HOST_NAMES = { "HOME", "USER", "LOGNAME", "PATH", "TMPDIR" }
 
--- "LC_*" covers "LC_ALL"; other patterns are whole names.
-local function covers(pattern, name)
-  if pattern:sub(-1) == "*" then return name:sub(1, #pattern - 1) == pattern:sub(1, -2) end
-  return name == pattern
+-- Adds those whose names begin so.
+local function inherit_beginning(env, environ, beginning)
+  for name, value in pairs(environ) do
+    if name:sub(1, #beginning) == beginning then env[name] = value end
+  end
 end
 
+-- "LC_*" covers "LC_ALL"; other patterns are whole names.
 local function inherited(environ, allowlist)
   local env = {}
-  for name, value in pairs(environ) do
-    for _, pattern in ipairs(allowlist or {}) do
-      if covers(pattern, name) then env[name] = value end
+  for _, pattern in ipairs(allowlist or {}) do
+    if pattern:sub(-1) == "*" then
+      inherit_beginning(env, environ, pattern:sub(1, -2))
+    else
+      env[pattern] = environ[pattern]
     end
   end
   return env

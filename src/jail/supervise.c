@@ -19,7 +19,7 @@
 #include "../core/uapi.h"
 
 enum {
-    SAMPLE_US = 50 * 1000, /* between two looks at the tree, at first */
+    SAMPLE_US = 50 * 1000, /* between two looks at the tree, at least */
     SELDOM_US = 400 * 1000,
     GROWTH_PER_US = 8 * 1024 /* bytes: faster than memory is handed out */
 };
@@ -35,7 +35,6 @@ struct supervisor {
     bool over;
     bool made_own; /* the private directory */
     int64_t next_sample_us;
-    int64_t sample_us;  /* from one sample to the next */
     int64_t tree_bytes; /* in the last one */
     int64_t peak_bytes;
     struct noe_jail_event end; /* the last message, filled as we go */
@@ -168,26 +167,6 @@ static pid_t start_behind_walls(struct supervisor *s,
     close(pair[1]);
     s->init = pair[0];
     return pid;
-}
-
-static void start(struct supervisor *s)
-{
-    struct noe_jail_event event = {.type = NOE_JAIL_STARTED};
-    bool walls = has_walls(s->jail);
-
-    s->program = walls ? start_behind_walls(s, &event) : start_here(s, &event);
-    s->over = s->program < 0;
-    /* What can wait until the program runs is done beside it. */
-    watch_host(s);
-    s->children = watch_children();
-    if (s->children < 0) /* its end would be seen by nobody */
-        end_for(s, NOE_JAIL_CAUSE_CANCELLED);
-    s->sample_us = SAMPLE_US;
-    s->next_sample_us = jail_clock_us() + s->sample_us;
-    cgroup_step_out(s->jail);
-    event.watches_host = s->host >= 0;
-    if (s->program < 0 || !walls)
-        jail_send(NOE_JAIL_CONTROL_FD, &event);
 }
 
 static void pass_signal(struct supervisor *s,
@@ -330,19 +309,36 @@ static void check_limits(struct supervisor *s)
         check_tree(s);
 }
 
-/* A tree that goes on is looked at less and less often, so that a thousand that
- * sleep cost nothing; but not so seldom that it could use up its memory, or its
- * time, in between. The kernel holds a control group's limit by itself. */
-static int64_t next_interval_us(const struct supervisor *s)
+/* A tree is looked at as seldom as it can be without a chance to use up its
+ * memory, or its time, in between: a thousand that sleep must cost nothing. The
+ * kernel holds a control group's limit by itself. */
+static int64_t interval_us(const struct supervisor *s)
 {
-    int64_t us = s->sample_us * 2;
+    int64_t us = SELDOM_US;
     int64_t room = s->jail->start.limits.memory_bytes - s->tree_bytes;
 
-    if (us > SELDOM_US)
-        us = SELDOM_US;
     if (samples_memory(s) && us > room / GROWTH_PER_US)
         us = room / GROWTH_PER_US;
     return us < SAMPLE_US || samples_cpu(s) ? SAMPLE_US : us;
+}
+
+static void start(struct supervisor *s)
+{
+    struct noe_jail_event event = {.type = NOE_JAIL_STARTED};
+    bool walls = has_walls(s->jail);
+
+    s->program = walls ? start_behind_walls(s, &event) : start_here(s, &event);
+    s->over = s->program < 0;
+    /* What can wait until the program runs is done beside it. */
+    watch_host(s);
+    s->children = watch_children();
+    if (s->children < 0) /* its end would be seen by nobody */
+        end_for(s, NOE_JAIL_CAUSE_CANCELLED);
+    s->next_sample_us = jail_clock_us() + interval_us(s);
+    cgroup_step_out(s->jail);
+    event.watches_host = s->host >= 0;
+    if (s->program < 0 || !walls)
+        jail_send(NOE_JAIL_CONTROL_FD, &event);
 }
 
 static void check_clock(struct supervisor *s)
@@ -354,8 +350,7 @@ static void check_clock(struct supervisor *s)
         end_for(s, NOE_JAIL_CAUSE_TIMEOUT);
     if (!s->over && samples(s) && now >= s->next_sample_us) {
         check_limits(s);
-        s->sample_us = next_interval_us(s);
-        s->next_sample_us = jail_clock_us() + s->sample_us;
+        s->next_sample_us = jail_clock_us() + interval_us(s);
     }
 }
 
