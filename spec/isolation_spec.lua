@@ -3,6 +3,7 @@ local helper = require "spec.helper"
 local process = require "noether.process"
 local isolation = require "noether.isolation"
 local core = require "noether.core"
+local errors = require "noether.error"
 
 -- Those that build a world of their own; both must hold the same promises.
 local BACKENDS = { "native", "bwrap" }
@@ -74,6 +75,29 @@ describe("isolation.choose", function()
     assert.equal("native", chosen.backend)
     assert.same({}, chosen.warnings)
     assert.equal("native", process.run({ "/bin/true" }).isolation)
+  end)
+
+  it("takes no weaker one because there was too little of something just then", function()
+    for kind, errnos in pairs{
+      spawn_failed = { "EMFILE", "EAGAIN" }, sandbox_failed = { "ENOMEM", "ENFILE" },
+    } do
+      for _, errno in ipairs(errnos) do
+        local short, tried = errors.new{ kind = kind, message = "short", errno = errno }, 0
+        local function failing(argv, opts)
+          tried = tried + 1
+          if opts.sandbox.backend == "native" then return nil, short end
+          return launch(argv, opts)
+        end
+        for _, name in ipairs{ "auto", "native" } do
+          local path = "/" .. errno .. name -- what worked once is not tried again
+          local chosen, err = isolation.choose(name, failing, { path = path })
+          assert.is_nil(chosen)
+          assert.equal(short, err)
+          assert.equal("native", assert(isolation.choose(name, launch, { path = path })).backend)
+        end
+        assert.equal(2, tried)
+      end
+    end
   end)
 
   it("takes the one that is named", function()

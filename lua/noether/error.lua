@@ -321,12 +321,14 @@ function M.fault(kind)
   return FAULTS[kind]
 end
 
+local ABOUT_STARTING = { spawn_failed = true, sandbox_failed = true }
+
 --- Whether an error says that nothing at all could be started just then, for want of descriptors,
 -- processes or memory: it tells nothing of what was to be started.
 -- @tparam table err
 -- @treturn boolean
 function M.is_shortage(err)
-  return err.kind == "spawn_failed" and SHORTAGES[err.errno] == true
+  return ABOUT_STARTING[err.kind] == true and SHORTAGES[err.errno] == true
 end
 
 --- Read back what `err:to_table()` gave, even after a trip through JSON.

@@ -152,59 +152,53 @@ local function trial_program()
   return sys.find_program("true", "/run/current-system/sw/bin")
 end
 
+local function failure(message)
+  return errors.new{ kind = "isolation_unavailable", message = message }
+end
+
 -- Runs a program that does nothing. True, or nil and what went wrong.
 local function try(chosen, launch, await)
   local program = trial_program()
-  if not program then return nil, "no program 'true' to try it with" end
+  if not program then return nil, failure("no program 'true' to try it with") end
   local proc, err = launch({ program }, {
     sandbox = M.apply(chosen, M.system()), timeout_secs = TRIAL_SECS,
   })
-  if not proc then return nil, err.message end
+  if not proc then return nil, err end
   local result
   result, err = await(proc)
   proc:close()
-  if not result then return nil, err.message end
+  if not result then return nil, err end
   if result.ok then return true end
-  return nil, ("the trial ended with %s %s"):format(result.reason,
-    tostring(result.exit_code or result.signal or ""))
+  return nil, failure(("the trial ended with %s %s"):format(result.reason,
+    tostring(result.exit_code or result.signal or "")))
 end
 
-local function choose_bwrap(launch, opts)
-  local path, warnings = find_bwrap(opts.path)
-  if not path then return nil, "bubblewrap is not installed" end
-  local chosen = { backend = "bwrap", path = path, warnings = warnings }
-  local ok, reason = try(chosen, launch, opts.await)
-  if not ok then return nil, reason end
-  return chosen
+local function bwrap(search_path)
+  local path, warnings = find_bwrap(search_path)
+  if not path then return nil, failure("bubblewrap is not installed") end
+  return { backend = "bwrap", path = path, warnings = warnings }
 end
 
-local function choose_native(launch, opts)
-  local chosen = { backend = "native", warnings = {} }
-  local ok, reason = try(chosen, launch, opts.await)
-  if not ok then return nil, reason end
-  return chosen
-end
-
-local function choose_landlock(launch, opts)
-  local chosen = { backend = "landlock", warnings = {} }
-  local ok, reason = try(chosen, launch, opts.await)
-  if not ok then return nil, reason end
-  return chosen
-end
-
-local BACKENDS = { native = choose_native, bwrap = choose_bwrap, landlock = choose_landlock }
+-- What there is to try, by name: a function of the search path.
+local BACKENDS = {
+  native = function() return { backend = "native", warnings = {} } end,
+  bwrap = bwrap,
+  landlock = function() return { backend = "landlock", warnings = {} } end,
+}
 
 -- By name and search path: what worked once in this process is not tried again.
 local remembered = {}
 
 local function choose_one(name, launch, opts)
-  local choose = BACKENDS[name]
-  if not choose then return nil, "this build does not have it" end
   local key = name .. ":" .. (opts.path or "")
   if remembered[key] then return remembered[key] end
-  local chosen, reason = choose(launch, opts)
+  local chosen, err = BACKENDS[name](opts.path)
+  if not chosen then return nil, err end
+  local ok
+  ok, err = try(chosen, launch, opts.await)
+  if not ok then return nil, err end
   remembered[key] = chosen
-  return chosen, reason
+  return chosen
 end
 
 local function unavailable(message)
@@ -225,13 +219,15 @@ function M.none_refused()
   }
 end
 
+-- One that could not be tried just now may be the better one: a weaker one must not take its place.
 local function choose_first(launch, opts)
   local tried = {}
   for _, name in ipairs(M.NAMES) do
     if BACKENDS[name] then
-      local chosen, reason = choose_one(name, launch, opts)
+      local chosen, err = choose_one(name, launch, opts)
       if chosen then return chosen end
-      tried[#tried + 1] = ("%s: %s"):format(name, reason)
+      if errors.is_shortage(err) then return nil, err end
+      tried[#tried + 1] = ("%s: %s"):format(name, err.message)
     end
   end
   return nil, unavailable("no sandbox works here; " .. table.concat(tried, "; "))
@@ -243,7 +239,9 @@ end
 -- @tparam[opt] table opts `require` (refuse "none"), `path` (where to look for programs that are in
 -- no trusted place), `await` (takes a process that was launched, gives its result or nil and an
 -- error; default: wait)
--- @treturn ?table `backend`, `path`, `warnings`; or nil and an error (`isolation_unavailable`)
+-- @treturn ?table `backend`, `path`, `warnings`; or nil and an error (`isolation_unavailable`; or
+-- `spawn_failed`, `sandbox_failed`: nothing could be tried just now, for want of descriptors,
+-- processes or memory)
 -- @treturn ?table
 function M.choose(name, launch, opts)
   opts = opts or {}
@@ -258,9 +256,10 @@ function M.choose(name, launch, opts)
   elseif name == "auto" then
     return choose_first(launch, opts)
   end
-  local chosen, reason = choose_one(name, launch, opts)
+  local chosen, err = choose_one(name, launch, opts)
   if chosen then return chosen end
-  return nil, unavailable(("isolation \"%s\" does not work here: %s"):format(name, reason))
+  if errors.is_shortage(err) then return nil, err end
+  return nil, unavailable(("isolation \"%s\" does not work here: %s"):format(name, err.message))
 end
 
 return M

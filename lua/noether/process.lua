@@ -10,6 +10,7 @@ local isolation = require "noether.isolation"
 local options = require "noether.options"
 local sets = require "noether.set"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -54,8 +55,6 @@ local KINDS = {
 }
 
 local HINTS = {
-  EMFILE = "this program has too many files open; close some, or raise its limit (ulimit -n)",
-  ENFILE = "the whole machine has too many files open",
   EAGAIN = "no more processes may be started by this user now (ulimit -u)",
   ENOMEM = "there is not enough memory",
   ENOENT = "does the program, or the interpreter in its first line, exist there?",
@@ -74,8 +73,11 @@ local STREAM_HINTS = {
 
 local function failure(argv, message, errno, fault, hint)
   local kind = KINDS[fault] or "spawn_failed"
-  hint = hint or HINTS[errno or ""]
-  if kind == "sandbox_failed" then
+  local no_descriptor = errors.NO_DESCRIPTOR[errno or ""]
+  hint = hint or no_descriptor or HINTS[errno or ""]
+  if no_descriptor then
+    kind = "spawn_failed" -- whatever it was to be for
+  elseif kind == "sandbox_failed" then
     hint = isolation.hint(message)
   elseif message:find("^std%l+:") then
     hint = STREAM_HINTS[errno]
@@ -161,13 +163,8 @@ end
 local function start_in_directory(argv, given, sandbox)
   local dir, failed, code = sys.unique_path("/tmp/noether-")
   if not dir then return nil, failed, code, "sandbox" end
-  local env = {}
-  for name, value in pairs(given.env or {}) do
-    env[name] = value
-  end
-  env.HOME, env.TMPDIR = dir, dir
   sandbox.private_dir = dir
-  return start_core(argv, given, sandbox, env)
+  return start_core(argv, given, sandbox, tables.merged(given.env, { HOME = dir, TMPDIR = dir }))
 end
 
 --- Start a program and return at once. The plain form, for code that has decided everything:
@@ -194,12 +191,8 @@ function M.launch(argv, opts)
     handle, message, errno, fault = start_core(argv, given, sandbox, given.env)
   end
   if not handle then return nil, failure(argv, message, errno, fault) end
-  local copy = {}
-  for i, argument in ipairs(argv) do
-    copy[i] = argument
-  end
   return setmetatable({
-    handle = handle, argv = copy, isolation = sandbox and sandbox.backend or "none",
+    handle = handle, argv = tables.merged(argv), isolation = sandbox and sandbox.backend or "none",
     private_dir = sandbox and sandbox.backend == "landlock" and sandbox.private_dir or nil,
     on_stdout = given.on_stdout, on_stderr = given.on_stderr,
     producer = not is_source(given.stdin) and given.stdin or nil,
@@ -214,7 +207,8 @@ function M.poller()
   local poller, message, errno = sys.poller()
   if poller then return poller end
   return nil, errors.new{
-    kind = "spawn_failed", message = message, errno = errno, hint = HINTS[errno],
+    kind = "spawn_failed", message = message, errno = errno,
+    hint = errors.NO_DESCRIPTOR[errno] or HINTS[errno],
   }
 end
 
@@ -486,13 +480,7 @@ local function environment(given, sandboxed)
   for name, value in pairs(core.environ()) do
     if not clear or (sandboxed and is_kept(name)) then env[name] = value end
   end
-  for name, value in pairs(sandboxed and SANDBOX_VARIABLES or {}) do
-    env[name] = value
-  end
-  for name, value in pairs(given.env or {}) do
-    env[name] = value
-  end
-  return env
+  return tables.merged(tables.merged(env, sandboxed and SANDBOX_VARIABLES or nil), given.env)
 end
 
 local function sandbox_for(given)
@@ -525,13 +513,10 @@ local function start(fname, argv, opts)
   if not sandbox then return nil, err end
   local sandboxed = sandbox.backend ~= "none"
   local env = environment(given, sandboxed)
-  local absolute = {}
-  absolute[1], err = program_path(argv, env)
-  if not absolute[1] then return nil, err end
-  for i = 2, #argv do
-    absolute[i] = argv[i]
-  end
-  return M.launch(absolute, {
+  local path
+  path, err = program_path(argv, env)
+  if not path then return nil, err end
+  return M.launch(tables.merged(argv, { path }), {
     env = env, cwd = given.cwd, stdin = given.stdin, stdout = given.stdout,
     stderr = given.stderr, on_stdout = given.on_stdout, on_stderr = given.on_stderr,
     timeout_secs = given.timeout_secs,

@@ -22,11 +22,6 @@ local M = {}
 local Set = {}
 local metatable = { __name = "noether.set", __index = Set }
 
-local HINTS = {
-  EMFILE = "this program has too many files open; close some, or raise its limit (ulimit -n)",
-  ENFILE = "the whole machine has too many files open",
-}
-
 local READY_AT_ONCE = 256 -- of a poller's `wait`
 
 local function failure(kind, message, hint)
@@ -35,7 +30,8 @@ end
 
 local function no_descriptor(message, errno)
   return errors.new{
-    kind = "spawn_failed", message = message, errno = errno, hint = HINTS[errno],
+    kind = "spawn_failed", message = message, errno = errno,
+    hint = errors.NO_DESCRIPTOR[errno or ""],
   }
 end
 
@@ -421,7 +417,8 @@ metatable.__close = Set.close -- the poller of a lost one is closed by the colle
 --- For handles: tell the sets that a handle is in that it is to be looked at.
 -- @tparam table handle
 function M.touch(handle)
-  for set in pairs(handle.watchers or {}) do
+  if not handle.watchers then return end
+  for set in pairs(handle.watchers) do
     local entry = set.entries[handle]
     if entry and entry ~= set.looking then
       plan_to_look(set, entry)
@@ -434,7 +431,8 @@ end
 -- host nothing is done: the set is its parent's.
 -- @tparam table handle
 function M.release(handle)
-  for set in pairs(handle.watchers or {}) do
+  if not handle.watchers then return end
+  for set in pairs(handle.watchers) do
     local entry = set.owner == sys.getpid() and set.entries[handle]
     if entry then
       forget_descriptor(set, entry)

@@ -12,8 +12,9 @@
 --
 -- Who owns what: the task owns its poller and, by the coroutine, the process in flight. Closing or
 -- collecting the task closes both, which kills what runs; the process is reaped later. A part owns
--- no poller, and is closed with the task that waits for it. Lua must not
--- yield across pcall, so nothing between `resume` and `await` may be a protected call.
+-- no poller, and is closed with the task that waits for it.
+--
+-- Lua must not yield across pcall, so nothing between `resume` and `await` may be a protected call.
 local compat = require "noether.compat"
 local errors = require "noether.error"
 local options = require "noether.options"
@@ -128,10 +129,7 @@ end
 -- What a part has taken, and what it found, is the whole's. The time of the part was measured by
 -- itself, up to the moment when it entered its last state.
 local function take_over(self, part)
-  local before, info = part.started - self.started, {}
-  for name, value in pairs(part.info) do
-    info[name] = value
-  end
+  local before = part.started - self.started
   for state, secs in pairs(part.phases) do
     self.phases[state] = (self.phases[state] or 0) + secs
   end
@@ -143,7 +141,7 @@ local function take_over(self, part)
   for _, warning in ipairs(part.warnings) do
     self:warn(warning)
   end
-  self.info, self.entered = info, part.entered
+  self.info, self.entered = tables.merged(part.info), part.entered
   tell_time(self)
 end
 
@@ -249,6 +247,7 @@ local function resume(self)
   local ok, first, second = coroutine.resume(thread, self)
   if not ok then
     keep_raised(self, first)
+    return true
   elseif coroutine.status(thread) == "dead" then
     finish(self, first, second)
   else

@@ -7,6 +7,7 @@
 local errors = require "noether.error"
 local json = require "noether.json"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 local text = require "noether.text"
 
 local M = {}
@@ -252,15 +253,6 @@ local function memo_key(language, env)
   return table.concat(parts, "\0\0")
 end
 
-local function copy(value)
-  if type(value) ~= "table" then return value end
-  local new = {}
-  for key, item in pairs(value) do
-    new[key] = copy(item)
-  end
-  return new
-end
-
 local function remember(key, runtime)
   if memo_count >= MAX_MEMOS then memos, memo_count = {}, 0 end
   if not memos[key] then memo_count = memo_count + 1 end
@@ -286,11 +278,11 @@ function M.resolve(language, ctx)
   local env = probe_environment(ctx.environ or {}, path)
   local key = memo_key(language, env)
   local memo = memos[key]
-  if memo and memo.stamp == sys.stamp(memo.runtime.path) then return copy(memo.runtime) end
+  if memo and memo.stamp == sys.stamp(memo.runtime.path) then return tables.plain(memo.runtime) end
   local runtime, err = find(language, path, env, ctx)
   if not runtime then return nil, err end
   remember(key, runtime)
-  return copy(runtime)
+  return tables.plain(runtime)
 end
 
 --- Forget what was found, so that the next call looks again.
