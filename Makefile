@@ -338,7 +338,7 @@ faults: all tests ## break calls, allocations and hosts on purpose
 	@tools/deps.sh faults
 	@tools/faults.sh $(BUILD) long
 
-soak: $(NOETHER_LUA) ## SOAK_RUNS (100000) runs of every shape; nothing may be left
+soak: $(NOETHER_LUA) $(SUPPORT) ## SOAK_RUNS (100000) runs of every shape; nothing may be left
 	@$(NOETHER_LUA) spec/soak.lua $(SOAK_RUNS)
 
 bench: $(NOETHER_LUA) $(FLOOR) ## measure, and write build/bench.json

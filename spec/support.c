@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -321,6 +322,14 @@ static int support_pause(lua_State *L)
     return 0;
 }
 
+/* trim(): what was freed, and is kept to be given out again, goes back */
+static int support_trim(lua_State *L)
+{
+    (void)L;
+    malloc_trim(0);
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
     {"setenv", support_setenv},
     {"has_children", support_has_children},
@@ -335,6 +344,7 @@ static const luaL_Reg functions[] = {
     {"flags", support_flags},
     {"open", support_open},
     {"pause", support_pause},
+    {"trim", support_trim},
     {"forked", support_forked},
     {"copy", support_copy},
     {"end_copy", support_end_copy},

@@ -96,12 +96,29 @@ local function check_cache()
   return nil
 end
 
+-- Directories of runs, those of other users left out.
 local function temporary()
-  local list = {}
+  local list, user = {}, sys.stat(directory).uid
   for _, name in ipairs(sys.list("/tmp")) do
-    if name:find("^noether%-%w%w%w%w%w%w%w%w%w%w$") then list[name] = true end
+    local is_ours = name:find("^noether%-%w%w%w%w%w%w%w%w%w%w$")
+    local stat = is_ours and sys.stat("/tmp/" .. name)
+    if stat and stat.uid == user then list[name] = true end
   end
   return list
+end
+
+-- Those that were not there before, and stay: another program of this user has its own, for as long
+-- as its runs take.
+local function left_behind(before)
+  local new, deadline = temporary(), sys.clock() + 10
+  repeat
+    local now, count = temporary(), 0
+    for name in pairs(new) do
+      if before[name] or not now[name] then new[name] = nil else count = count + 1 end
+    end
+    if count > 0 then support.pause() end
+  until count == 0 or sys.clock() > deadline
+  return new
 end
 
 local lived, bad, left = 0, 0, 0
@@ -136,12 +153,10 @@ for number = 1, KILLS do
     print("BAD  the cache: " .. damage)
   end
 end
-for name in pairs(temporary()) do
-  if not before[name] then
-    left = left + 1
-    print(("left /tmp/%s: %s"):format(name, table.concat(sys.list("/tmp/" .. name) or {}, " ")))
-  end
+for name in pairs(left_behind(before)) do
+  left = left + 1
+  print(("left /tmp/%s: %s"):format(name, table.concat(sys.list("/tmp/" .. name) or {}, " ")))
 end
 print(("%d hosts killed: %d processes lived on, %d directories left in /tmp, %d other faults")
   :format(KILLS, lived, left, bad))
-os.exit(lived == 0 and bad == 0, true)
+os.exit(lived == 0 and bad == 0 and left == 0, true)
