@@ -63,6 +63,16 @@ static int role_exit(char **args)
     return atoi(args[0]);
 }
 
+/* What it is given may be the host's own, too. */
+static int role_unblock(char **args)
+{
+    (void)args;
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
+            return 1;
+    return 0;
+}
+
 static int role_raise(char **args)
 {
     raise(atoi(args[0]));
@@ -279,6 +289,7 @@ static const struct {
     const char *name;
     int (*run)(char **args);
 } roles[] = {{"exit", role_exit},
+             {"unblock", role_unblock},
              {"raise", role_raise},
              {"sleep", role_sleep},
              {"say", role_say},
@@ -1195,6 +1206,60 @@ static int host_of_many_descriptors(void)
     return 0;
 }
 
+static int host_of_tamperers(void)
+{
+    struct run *run = prepare("unblock", "-");
+    int open = 0;
+
+    for (int i = 0; i < 5; i++) {
+        CHECK(exited(finish(run), 0));
+        noe_process_close(run->process);
+        run->process = NULL;
+        if (i == 0)
+            open = open_fds();
+        CHECK(open_fds() == open);
+    }
+    done(run);
+    return 0;
+}
+
+/* What is at a number now: who else knows of it must have left it alone. */
+static bool leads_to(int fd, const struct stat *file)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_dev == file->st_dev &&
+           st.st_ino == file->st_ino;
+}
+
+/* As a daemon does, while a launcher is open: what then has its numbers is the
+ * host's own. */
+static int host_that_closes_all(void)
+{
+    enum { FILES = 200 };
+    struct run *run = prepare("cat", "-");
+    struct stat file;
+
+    CHECK(printed(finish(run), ""));
+    noe_process_close(run->process);
+    for (int fd = 3; fd < FILES; fd++)
+        close(fd);
+    CHECK(stat(self, &file) == 0);
+    for (int fd = 3; fd < FILES; fd++)
+        CHECK(open(self, O_RDONLY) == fd);
+    run->process = NULL;
+    CHECK(printed(finish(run), "")); /* no file of the host's */
+    noe_process_close(run->process);
+    run->process = NULL;
+    run->options.input = "in and out";
+    run->options.input_len = 10;
+    CHECK(printed(finish(run), "in and out"));
+    done(run);
+    for (int fd = 3; fd < FILES; fd++)
+        CHECK(leads_to(fd, &file));
+    return 0;
+}
+
 static int host_unchanged(void)
 {
     char before[PATH_MAX];
@@ -1501,6 +1566,8 @@ static const struct {
     {"EAGAIN at the limit of processes", host_at_process_limit},
     {"a host of 1 GiB", host_with_big_heap},
     {"a host of many descriptors", host_of_many_descriptors},
+    {"programs that alter what they are given", host_of_tamperers},
+    {"a host that closed all descriptors", host_that_closes_all},
     {"the host is left as it was", host_unchanged},
     {"a fork of the host harms nothing", host_that_forks},
     {"closing kills, whoever holds copies", host_closes_with_worker},
