@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <locale.h>
 #include <poll.h>
 #include <pthread.h>
@@ -22,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -1260,6 +1263,39 @@ static int host_that_closes_all(void)
     return 0;
 }
 
+/* Two calls fail, as in the sandboxes of containers that know nothing of the
+ * one and leave the other to root. */
+static bool forbid(unsigned one, unsigned other, unsigned code)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, one, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, other, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | code),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {sizeof(rules) / sizeof(*rules), rules};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static int host_that_must_copy(void)
+{
+    CHECK(forbid(SYS_close_range, SYS_unshare, EPERM));
+    CHECK(prints("fds", "012"));
+    struct run *run = prepare("-", "-");
+    run->argv[0] = "/nowhere";
+    CHECK(finish(run) == NULL && run->err.code == ENOENT);
+    run->argv[0] = self;
+    run->argv[1] = "exit";
+    run->argv[2] = "4";
+    noe_process_close(run->process);
+    run->process = NULL;
+    CHECK(exited(finish(run), 4));
+    done(run);
+    return 0;
+}
+
 static int host_unchanged(void)
 {
     char before[PATH_MAX];
@@ -1568,6 +1604,7 @@ static const struct {
     {"a host of many descriptors", host_of_many_descriptors},
     {"programs that alter what they are given", host_of_tamperers},
     {"a host that closed all descriptors", host_that_closes_all},
+    {"a host whose children may not leave its table", host_that_must_copy},
     {"the host is left as it was", host_unchanged},
     {"a fork of the host harms nothing", host_that_forks},
     {"closing kills, whoever holds copies", host_closes_with_worker},

@@ -10,6 +10,7 @@
  * Nor does it matter how many descriptors the host has. A copy of all of them,
  * and closing each, would: so the child begins with the host's own table, and
  * its first call leaves that for a copy of the low end, where what it needs is.
+ * Where that is forbidden it begins with a copy.
  */
 #include "launch.h"
 
@@ -57,6 +58,7 @@ struct noe_launcher {
                          lead to null else */
     struct file image_file;
     struct file null_file;
+    bool copies_table; /* a child may not leave the host's */
     char *jail_path;
     struct noe_filter filters[POLICIES];
     struct noe_cgroups cgroups;
@@ -310,6 +312,7 @@ struct child_task {
     int given[GIVEN];
     bool moved[SLOTS]; /* what is given, to a slot */
     int image;
+    bool shares;      /* the host's table, at first */
     const char *step; /* what failed, or NULL */
     int code;
 };
@@ -407,7 +410,7 @@ IN_CHILD static int child_main(void *argument)
     /* The copy that stays open for exec must not be one that dup2 replaces. */
     struct child_task own = *task;
 
-    if (leave_the_table(&own) != 0)
+    if (own.shares && leave_the_table(&own) != 0)
         own.step = "unshare";
     else if (place_descriptors(&own) != 0)
         own.step = "dup2";
@@ -424,10 +427,11 @@ static pid_t clone_child(struct child_task *task, int *pidfd)
 {
     enum { STACK_SIZE = 32 * 1024 };
     char stack[STACK_SIZE] __attribute__((aligned(64)));
+    int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
 
-    return clone(child_main, stack + STACK_SIZE,
-                 CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD | SIGCHLD,
-                 task, pidfd);
+    if (task->shares)
+        flags |= CLONE_FILES;
+    return clone(child_main, stack + STACK_SIZE, flags, task, pidfd);
 }
 
 /* 0, or -1; why is in the task. */
@@ -457,6 +461,15 @@ static int start_child(struct child_task *task, struct noe_child *child)
         continue;
     noe_fd_close(&child->pidfd);
     return -1;
+}
+
+/* There are sandboxes that know no close_range and refuse every unshare, and
+ * emulators that refuse to share a table. */
+static bool cannot_share(const struct child_task *task)
+{
+    return task->shares &&
+           (strcmp(task->step, "unshare") == 0 ||
+            (strcmp(task->step, "clone") == 0 && task->code == EINVAL));
 }
 
 static void give(struct noe_launcher *launcher, const struct noe_launch *launch,
@@ -492,10 +505,16 @@ int noe_launch(struct noe_launcher *launcher, const struct noe_launch *launch,
         return -1;
     struct child_task task = {.launch = launch,
                               .image =
-                                  launch->control >= 0 ? launcher->image : -1};
+                                  launch->control >= 0 ? launcher->image : -1,
+                              .shares = !launcher->copies_table};
 
     give(launcher, launch, &task);
     int status = start_child(&task, child);
+    if (status != 0 && cannot_share(&task)) {
+        launcher->copies_table = task.code != ENOMEM;
+        task.shares = false;
+        status = start_child(&task, child);
+    }
     empty_slots(launcher, &task);
     if (status == 0)
         return 0;
