@@ -559,6 +559,28 @@ describe("equal calls at the same time", function()
     assert.equal(7, inner)
   end)
 
+  it("are not ended where the first is closed by what it asks, which ends that", function()
+    local path, runs = layers.counter(helper.tmpdir())
+    local kept, first = noether.store.memory(), nil
+    kept:put{ name = "it", language = "bash", effects = PURE,
+      code = ("execute() { echo x >> %s; [ $(wc -l < %s) -gt 1 ] && cat; }"):format(path, path) }
+    local plain <close> = noether.check(noether.executor{ isolation = "none", store = {
+      get = function(_, name)
+        if runs() == 1 then first:close() end -- of the second attempt
+        return kept:get(name)
+      end,
+    } })
+    local ex = noether.check(noether.cache(plain))
+    local retrying = noether.retry(ex, { kinds = { "stage_failed" }, repeat_effects = true })
+    first = noether.check(retrying:start("it", 7))
+    assert.is_true(helper.poll(function() return first:step() end, 20))
+    assert.equal("closed", first:state())
+    assert.equal(1, runs())
+    local second <close> = noether.check(ex:start("it", 7))
+    assert.equal(7, (noether.check(second:wait(20))))
+    assert.equal(2, runs())
+  end)
+
   it("cost what one costs", function()
     local path = layers.counter(helper.tmpdir())
     local plain <close> = noether.check(noether.executor{ isolation = "none" })

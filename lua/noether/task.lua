@@ -108,8 +108,6 @@ end
 -- @treturn ?table
 -- @local
 function Task:launch(argv, opts)
-  -- A callback of the work may have closed the task that it is part of.
-  if self.closed then return nil, failure("closed", CLOSED) end
   local poller, err = self:own_poller()
   if not poller then return nil, err end
   return process.launch(argv, tables.merged({ poller = poller }, opts))
@@ -202,6 +200,8 @@ end
 
 --- @local
 function Task:own_poller()
+  -- A callback of the work may have closed the task, or one that it is part of.
+  if self.closed then return nil, failure("closed", CLOSED) end
   if self.parent then return self.parent:own_poller() end
   if self.poller then return self.poller end
   local poller, err = process.poller()
@@ -383,7 +383,6 @@ end
 -- print(fd == task:pollfd(), (task:wait(0))) --> true 1
 function Task:pollfd()
   check_owner(self, "task:pollfd")
-  if self.closed then return nil, failure("closed", CLOSED) end
   local poller, err = self:own_poller()
   if not poller then return nil, err end
   return poller:pollfd()

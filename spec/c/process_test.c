@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <locale.h>
 #include <poll.h>
 #include <pthread.h>
@@ -22,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -61,6 +64,16 @@ static _Noreturn void sleep_for_ever(void)
 static int role_exit(char **args)
 {
     return atoi(args[0]);
+}
+
+/* What it is given may be the host's own, too. */
+static int role_unblock(char **args)
+{
+    (void)args;
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
+            return 1;
+    return 0;
 }
 
 static int role_raise(char **args)
@@ -279,6 +292,7 @@ static const struct {
     const char *name;
     int (*run)(char **args);
 } roles[] = {{"exit", role_exit},
+             {"unblock", role_unblock},
              {"raise", role_raise},
              {"sleep", role_sleep},
              {"say", role_say},
@@ -1195,6 +1209,93 @@ static int host_of_many_descriptors(void)
     return 0;
 }
 
+static int host_of_tamperers(void)
+{
+    struct run *run = prepare("unblock", "-");
+    int open = 0;
+
+    for (int i = 0; i < 5; i++) {
+        CHECK(exited(finish(run), 0));
+        noe_process_close(run->process);
+        run->process = NULL;
+        if (i == 0)
+            open = open_fds();
+        CHECK(open_fds() == open);
+    }
+    done(run);
+    return 0;
+}
+
+/* What is at a number now: who else knows of it must have left it alone. */
+static bool leads_to(int fd, const struct stat *file)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_dev == file->st_dev &&
+           st.st_ino == file->st_ino;
+}
+
+/* As a daemon does, while a launcher is open: what then has its numbers is the
+ * host's own. */
+static int host_that_closes_all(void)
+{
+    enum { FILES = 200 };
+    struct run *run = prepare("cat", "-");
+    struct stat file;
+
+    CHECK(printed(finish(run), ""));
+    noe_process_close(run->process);
+    for (int fd = 3; fd < FILES; fd++)
+        close(fd);
+    CHECK(stat(self, &file) == 0);
+    for (int fd = 3; fd < FILES; fd++)
+        CHECK(open(self, O_RDONLY) == fd);
+    run->process = NULL;
+    CHECK(printed(finish(run), "")); /* no file of the host's */
+    noe_process_close(run->process);
+    run->process = NULL;
+    run->options.input = "in and out";
+    run->options.input_len = 10;
+    CHECK(printed(finish(run), "in and out"));
+    done(run);
+    for (int fd = 3; fd < FILES; fd++)
+        CHECK(leads_to(fd, &file));
+    return 0;
+}
+
+/* Two calls fail, as in the sandboxes of containers that know nothing of the
+ * one and leave the other to root. */
+static bool forbid(unsigned one, unsigned other, unsigned code)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, one, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, other, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | code),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {sizeof(rules) / sizeof(*rules), rules};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static int host_that_must_copy(void)
+{
+    CHECK(forbid(SYS_close_range, SYS_unshare, EPERM));
+    CHECK(prints("fds", "012"));
+    struct run *run = prepare("-", "-");
+    run->argv[0] = "/nowhere";
+    CHECK(finish(run) == NULL && run->err.code == ENOENT);
+    run->argv[0] = self;
+    run->argv[1] = "exit";
+    run->argv[2] = "4";
+    noe_process_close(run->process);
+    run->process = NULL;
+    CHECK(exited(finish(run), 4));
+    done(run);
+    return 0;
+}
+
 static int host_unchanged(void)
 {
     char before[PATH_MAX];
@@ -1501,6 +1602,9 @@ static const struct {
     {"EAGAIN at the limit of processes", host_at_process_limit},
     {"a host of 1 GiB", host_with_big_heap},
     {"a host of many descriptors", host_of_many_descriptors},
+    {"programs that alter what they are given", host_of_tamperers},
+    {"a host that closed all descriptors", host_that_closes_all},
+    {"a host whose children may not leave its table", host_that_must_copy},
     {"the host is left as it was", host_unchanged},
     {"a fork of the host harms nothing", host_that_forks},
     {"closing kills, whoever holds copies", host_closes_with_worker},

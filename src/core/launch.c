@@ -10,6 +10,7 @@
  * Nor does it matter how many descriptors the host has. A copy of all of them,
  * and closing each, would: so the child begins with the host's own table, and
  * its first call leaves that for a copy of the low end, where what it needs is.
+ * Where that is forbidden it begins with a copy.
  */
 #include "launch.h"
 
@@ -42,10 +43,22 @@ enum { POLICIES = 1 << 6 }; /* one for each set of a policy's switches */
  */
 enum { GIVEN = 5, SLOTS = 4, NEAR = 128 };
 
+/* What a descriptor leads to, and for what it was opened. (Other flags may be
+ * changed by a program that was given it.) */
+struct file {
+    dev_t dev;
+    ino_t ino;
+    int access;
+};
+
 struct noe_launcher {
     int image; /* made when it is first needed */
     int null;  /* what a program without input reads: cheaper than a pipe */
-    int slots[SLOTS]; /* low numbers, for what is given from beyond NEAR */
+    int slots[SLOTS]; /* low numbers, for what is given from beyond NEAR; they
+                         lead to null else */
+    struct file image_file;
+    struct file null_file;
+    bool copies_table; /* a child may not leave the host's */
     char *jail_path;
     struct noe_filter filters[POLICIES];
     struct noe_cgroups cgroups;
@@ -55,6 +68,41 @@ struct noe_launcher {
     size_t unreaped_count;
     size_t unreaped_capacity;
 };
+
+/* 0, or -1 with errno. */
+static int look(int fd, struct file *file)
+{
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || fstat(fd, &st) != 0)
+        return -1;
+    *file = (struct file){st.st_dev, st.st_ino, flags & (O_ACCMODE | O_PATH)};
+    return 0;
+}
+
+/* Daemons close all descriptors that they do not know. What has the number of
+ * one of ours then is the host's: not to be read, not to be closed. Where it
+ * cannot be told, ours is still there. */
+static bool still_have(int *fd, const struct file *file)
+{
+    int saved = errno;
+    struct file now = *file;
+
+    if (*fd >= 0 && look(*fd, &now) != 0 && errno == EBADF)
+        *fd = -1;
+    if (now.dev != file->dev || now.ino != file->ino ||
+        now.access != file->access)
+        *fd = -1;
+    errno = saved;
+    return *fd >= 0;
+}
+
+static void close_kept(int *fd, const struct file *file)
+{
+    if (still_have(fd, file))
+        noe_fd_close(fd);
+}
 
 const void *noe_launcher_image(size_t *len)
 {
@@ -128,32 +176,56 @@ static int image_on_disk(const char *path, struct noe_error *err)
     return -1;
 }
 
-static int need_image(struct noe_launcher *launcher, struct noe_error *err)
+static int open_image(const struct noe_launcher *launcher,
+                      struct noe_error *err)
 {
-    if (launcher->image >= 0)
-        return 0;
+    int fd = -1;
+
     errno = EACCES;
     if (!launcher->pretence.no_memory_programs)
-        launcher->image = image_in_memory();
-    if (launcher->image >= 0)
-        return 0;
+        fd = image_in_memory();
+    if (fd >= 0)
+        return fd;
     if (launcher->jail_path == NULL || errno == EMFILE || errno == ENFILE)
         return noe_error_set(err, NOE_FAULT_SPAWN, errno, "memfd_create",
                              "no program can be run from memory");
-    launcher->image = image_on_disk(launcher->jail_path, err);
-    return launcher->image >= 0 ? 0 : -1;
+    return image_on_disk(launcher->jail_path, err);
+}
+
+static int need_image(struct noe_launcher *launcher, struct noe_error *err)
+{
+    if (still_have(&launcher->image, &launcher->image_file))
+        return 0;
+    int fd = open_image(launcher, err);
+    if (fd >= 0 && look(fd, &launcher->image_file) != 0) {
+        noe_error_set(err, NOE_FAULT_SPAWN, errno, "fstat", "the supervisor");
+        noe_fd_close(&fd);
+    }
+    launcher->image = fd;
+    return fd >= 0 ? 0 : -1;
 }
 
 /* While few descriptors are open the low ones are free. One that cannot be had
  * makes some later launch slower, and nothing else. */
-static void take_slots(struct noe_launcher *launcher)
+static bool need_slot(struct noe_launcher *launcher, int index)
 {
-    for (int i = 0; i < SLOTS; i++)
-        launcher->slots[i] = fcntl(launcher->null, F_DUPFD_CLOEXEC, 3);
+    int *slot = &launcher->slots[index];
+
+    if (still_have(slot, &launcher->null_file))
+        return true;
+    *slot = fcntl(noe_launcher_null(launcher), F_DUPFD_CLOEXEC, 3);
+    if (*slot >= NEAR)
+        noe_fd_close(slot);
+    return *slot >= 0;
 }
 
-int noe_launcher_null(const struct noe_launcher *launcher)
+int noe_launcher_null(struct noe_launcher *launcher)
 {
+    if (still_have(&launcher->null, &launcher->null_file))
+        return launcher->null;
+    launcher->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (launcher->null >= 0 && look(launcher->null, &launcher->null_file) != 0)
+        noe_fd_close(&launcher->null);
     return launcher->null;
 }
 
@@ -172,9 +244,11 @@ int noe_launcher_open(struct noe_launcher **launcher, const char *jail_path,
     if (made == NULL)
         return noe_error_set(err, NOE_FAULT_SYSTEM, ENOMEM, "open a launcher",
                              "%s", "");
-    made->image = -1;
-    made->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    take_slots(made);
+    made->image = made->null = -1;
+    for (int i = 0; i < SLOTS; i++)
+        made->slots[i] = -1;
+    for (int i = 0; i < SLOTS; i++)
+        (void)need_slot(made, i);
     made->pretence.landlock = UINT32_MAX;
     *launcher = made;
     return 0;
@@ -205,7 +279,7 @@ void noe_launcher_pretend(struct noe_launcher *launcher,
     launcher->pretence = *pretence;
     launcher->looked_for_cgroups = false;
     noe_cgroups_free(&launcher->cgroups);
-    noe_fd_close(&launcher->image);
+    close_kept(&launcher->image, &launcher->image_file);
 }
 
 const struct noe_pretence *
@@ -236,7 +310,9 @@ const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher)
 struct child_task {
     const struct noe_launch *launch;
     int given[GIVEN];
+    bool moved[SLOTS]; /* what is given, to a slot */
     int image;
+    bool shares;      /* the host's table, at first */
     const char *step; /* what failed, or NULL */
     int code;
 };
@@ -334,7 +410,7 @@ IN_CHILD static int child_main(void *argument)
     /* The copy that stays open for exec must not be one that dup2 replaces. */
     struct child_task own = *task;
 
-    if (leave_the_table(&own) != 0)
+    if (own.shares && leave_the_table(&own) != 0)
         own.step = "unshare";
     else if (place_descriptors(&own) != 0)
         own.step = "dup2";
@@ -351,10 +427,49 @@ static pid_t clone_child(struct child_task *task, int *pidfd)
 {
     enum { STACK_SIZE = 32 * 1024 };
     char stack[STACK_SIZE] __attribute__((aligned(64)));
+    int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
 
-    return clone(child_main, stack + STACK_SIZE,
-                 CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD | SIGCHLD,
-                 task, pidfd);
+    if (task->shares)
+        flags |= CLONE_FILES;
+    return clone(child_main, stack + STACK_SIZE, flags, task, pidfd);
+}
+
+/* 0, or -1; why is in the task. */
+static int start_child(struct child_task *task, struct noe_child *child)
+{
+    sigset_t all;
+    sigset_t before;
+    int cancel_state;
+    int status;
+
+    task->step = NULL;
+    *child = (struct noe_child){.pidfd = -1};
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    child->pid = clone_child(task, &child->pidfd);
+    if (child->pid < 0) {
+        task->code = errno;
+        task->step = "clone";
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_setcancelstate(cancel_state, NULL);
+    if (task->step == NULL)
+        return 0;
+    while (child->pid >= 0 && waitpid(child->pid, &status, 0) < 0 &&
+           errno == EINTR)
+        continue;
+    noe_fd_close(&child->pidfd);
+    return -1;
+}
+
+/* There are sandboxes that know no close_range and refuse every unshare, and
+ * emulators that refuse to share a table. */
+static bool cannot_share(const struct child_task *task)
+{
+    return task->shares &&
+           (strcmp(task->step, "unshare") == 0 ||
+            (strcmp(task->step, "clone") == 0 && task->code == EINVAL));
 }
 
 static void give(struct noe_launcher *launcher, const struct noe_launch *launch,
@@ -365,19 +480,22 @@ static void give(struct noe_launcher *launcher, const struct noe_launch *launch,
                               launch->pass_image ? launcher->image : -1};
 
     memcpy(task->given, given, sizeof(given));
-    for (int i = 0; i < SLOTS; i++)
-        if (given[i] >= NEAR && launcher->slots[i] >= 0 &&
-            dup3(given[i], launcher->slots[i], O_CLOEXEC) >= 0)
+    for (int i = 0; i < SLOTS; i++) {
+        task->moved[i] = given[i] >= NEAR && need_slot(launcher, i) &&
+                         dup3(given[i], launcher->slots[i], O_CLOEXEC) >= 0;
+        if (task->moved[i])
             task->given[i] = launcher->slots[i];
+    }
 }
 
 /* What is the child's must not stay open here. */
-static void empty_slots(const struct noe_launcher *launcher,
+static void empty_slots(struct noe_launcher *launcher,
                         const struct child_task *task)
 {
     for (int i = 0; i < SLOTS; i++)
-        if (task->given[i] >= 0 && task->given[i] == launcher->slots[i])
-            dup3(launcher->null, launcher->slots[i], O_CLOEXEC);
+        if (task->moved[i] &&
+            dup3(launcher->null, launcher->slots[i], O_CLOEXEC) < 0)
+            noe_fd_close(&launcher->slots[i]);
 }
 
 int noe_launch(struct noe_launcher *launcher, const struct noe_launch *launch,
@@ -385,31 +503,24 @@ int noe_launch(struct noe_launcher *launcher, const struct noe_launch *launch,
 {
     if (launch->control >= 0 && need_image(launcher, err) != 0)
         return -1;
-    struct child_task task = {.launch = launch, .image = launcher->image};
-    sigset_t all;
-    sigset_t before;
-    int cancel_state;
-    int status;
+    struct child_task task = {.launch = launch,
+                              .image =
+                                  launch->control >= 0 ? launcher->image : -1,
+                              .shares = !launcher->copies_table};
 
     give(launcher, launch, &task);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    *child = (struct noe_child){.pidfd = -1};
-    child->pid = clone_child(&task, &child->pidfd);
-    int code = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_setcancelstate(cancel_state, NULL);
+    int status = start_child(&task, child);
+    if (status != 0 && cannot_share(&task)) {
+        launcher->copies_table = task.code != ENOMEM;
+        task.shares = false;
+        status = start_child(&task, child);
+    }
     empty_slots(launcher, &task);
-
-    if (child->pid < 0)
-        return noe_error_set(err, NOE_FAULT_SPAWN, code, "clone",
-                             "no process could be made");
-    if (task.step == NULL)
+    if (status == 0)
         return 0;
-    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    noe_fd_close(&child->pidfd);
+    if (child->pid < 0)
+        return noe_error_set(err, NOE_FAULT_SPAWN, task.code, task.step,
+                             "no process could be made");
     const char *path =
         strcmp(task.step, "chdir") == 0 ? launch->cwd : launch->argv[0];
     return noe_error_set(err, NOE_FAULT_SPAWN, task.code, task.step, "%.400s",
@@ -441,10 +552,10 @@ void noe_launcher_reap(struct noe_launcher *launcher)
 
     for (size_t i = 0; i < launcher->unreaped_count; i++) {
         struct noe_child *child = &launcher->unreaped[i];
-        if (noe_child_reap(child, &status))
-            noe_fd_close(&child->pidfd);
-        else
+        if (!noe_child_reap(child, &status))
             launcher->unreaped[kept++] = *child;
+        else if (status >= 0 || errno != EBADF) /* else it is the host's now */
+            noe_fd_close(&child->pidfd);
     }
     launcher->unreaped_count = kept;
 }
@@ -470,14 +581,14 @@ void noe_launcher_close(struct noe_launcher *launcher)
 {
     if (launcher == NULL)
         return;
-    noe_fd_close(&launcher->null);
     for (int i = 0; i < SLOTS; i++)
-        noe_fd_close(&launcher->slots[i]);
+        close_kept(&launcher->slots[i], &launcher->null_file);
+    close_kept(&launcher->null, &launcher->null_file);
     noe_launcher_reap(launcher);
     for (size_t i = 0; i < launcher->unreaped_count; i++)
         noe_fd_close(&launcher->unreaped[i].pidfd);
     free(launcher->unreaped);
-    noe_fd_close(&launcher->image);
+    close_kept(&launcher->image, &launcher->image_file);
     for (size_t i = 0; i < POLICIES; i++)
         noe_filter_free(&launcher->filters[i]);
     noe_cgroups_free(&launcher->cgroups);

@@ -53,7 +53,7 @@ noe_launcher_pretence(const struct noe_launcher *launcher);
 const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher);
 
 /* /dev/null, open for reading; the launcher's own. -1 if there is none. */
-int noe_launcher_null(const struct noe_launcher *launcher);
+int noe_launcher_null(struct noe_launcher *launcher);
 
 /* Takes over a child that is about to end, to be reaped at some later call. The
  * descriptor is the launcher's from now on. */

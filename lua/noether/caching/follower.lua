@@ -33,8 +33,9 @@ end
 -- @tparam table leader
 -- @treturn boolean
 function M.can_follow(leader)
-  return leader.thread ~= nil and leader.owner == sys.getpid()
-    and not is_in_step(root_of(leader))
+  local root = root_of(leader) -- it alone may be closed, by a callback of its part
+  return leader.thread ~= nil and root.thread ~= nil and leader.owner == sys.getpid()
+    and not is_in_step(root)
 end
 
 --- Make one.
