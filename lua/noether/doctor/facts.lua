@@ -4,6 +4,7 @@
 -- Each probe is given what it may use (`look`) and returns plain data that JSON can hold. Nothing
 -- is changed: what would have to be made is only looked for. A probe that runs programs does so by
 -- `look.launch` and `look.await`, and may be put aside while they run.
+local cache = require "noether.cache"
 local errors = require "noether.error"
 local failures = require "noether.runtime.failures"
 local host = require "noether.runtime.host"
@@ -252,23 +253,9 @@ local function why_nix_fails(path, look, env)
   return message, hint
 end
 
--- As the cache chooses it, and without making anything: noether.cache.
-local function cache_location(given, environ)
-  local function absolute(path) return path and path:sub(1, 1) == "/" and path or nil end
-  if given then return given, "cache_dir" end
-  if (environ.NOETHER_CACHE_DIR or "") ~= "" then
-    return environ.NOETHER_CACHE_DIR, "NOETHER_CACHE_DIR"
-  elseif absolute(environ.XDG_CACHE_HOME) then
-    return environ.XDG_CACHE_HOME .. "/noether", "XDG_CACHE_HOME"
-  end
-  local home = absolute(environ.HOME) and sys.stat(environ.HOME, true)
-  if home and home.type == "directory" then return environ.HOME .. "/.cache/noether", "HOME" end
-  return nil
-end
-
 -- A failure of nix that still counts for executors with runtime "auto", and its age.
 local function last_failure(path, look)
-  local dir = cache_location(look.cache_dir, look.environ)
+  local dir = cache.locate(look.cache_dir, look.environ)
   if not dir then return nil end
   local known, names = failures.of({ dir = dir }, path, look.environ), { failures.ALL }
   for _, language in ipairs(M.LANGUAGES) do
@@ -400,7 +387,7 @@ local function why_not_made(dir)
 end
 
 function M.cache(look)
-  local dir, source = cache_location(look.cache_dir, look.environ)
+  local dir, source = cache.locate(look.cache_dir, look.environ)
   if not dir then return { usable = false, reason = "there is no home directory" } end
   local reason
   if dir:sub(1, 1) ~= "/" and source ~= "cache_dir" then
