@@ -242,13 +242,6 @@ function M.prune(opts)
   return report
 end
 
---- Options of `noether.prune`.
--- @table PruneOptions
--- @tfield ?number older_than_secs how long an entry must not have been used; a day or more, and
--- more than the longest run takes (30 days)
--- @tfield ?boolean dry_run remove nothing, and say what would go (false)
--- @tfield ?string cache_dir as of an executor
-
 --- Something that went out of the cache, or would go.
 -- @table PrunedEntry
 -- @tfield string name of the directory
