@@ -32,9 +32,14 @@ M.MIN_SECS = 24 * 3600
 local Sweep = {}
 Sweep.__index = Sweep
 
+function Sweep:fail(path, message)
+  table.insert(self.report.failed, { path = path, message = errors.clean(message) })
+end
+
 -- How long something was not used, as far as that is known; nil if it is not there.
 function Sweep:age(path)
-  local stat = sys.stat(path)
+  local stat, message, errno = sys.stat(path)
+  if not stat and errno ~= "ENOENT" then self:fail(path, message) end
   return stat and self.now - stat.mtime
 end
 
@@ -49,11 +54,11 @@ local function bytes_of(path)
   while #waiting > 0 do
     local at = table.remove(waiting)
     local stat = sys.stat(at)
-    local names = stat and stat.type == "directory" and sys.list(at)
-    for _, name in ipairs(names or {}) do
+    local is_directory = stat and stat.type == "directory"
+    for _, name in ipairs(is_directory and sys.list(at) or {}) do
       waiting[#waiting + 1] = at .. "/" .. name
     end
-    if stat and not names then bytes = bytes + stat.size end
+    if stat and not is_directory then bytes = bytes + stat.size end
   end
   return bytes
 end
@@ -66,10 +71,6 @@ function Sweep:add(sort, entry)
   local report = self.report
   table.insert(report[sort], entry)
   report.count, report.bytes = report.count + 1, report.bytes + entry.bytes
-end
-
-function Sweep:fail(path, message)
-  table.insert(self.report.failed, { path = path, message = errors.clean(message) })
 end
 
 -- What others are removing at the same time is gone, and theirs to tell of.
@@ -183,12 +184,14 @@ end
 -- Each name in a directory of the cache. What is in its place and is not ours is not entered.
 function Sweep:directory(dir, sort)
   local root = dir .. "/" .. sort
-  local stat = sys.stat(root)
-  if not stat then return true end
+  local stat, message, errno = sys.stat(root)
+  if errno == "ENOENT" then return true end
+  if not stat then return nil, cache.failure(message, errno) end
   if stat.type ~= "directory" or stat.uid ~= sys.geteuid() then
     return nil, cache.failure(root .. " is not a directory of ours", "EPERM")
   end
-  local names, message, errno = sys.list(root)
+  local names
+  names, message, errno = sys.list(root)
   if not names then return nil, cache.failure(message, errno) end
   for _, name in ipairs(names) do
     self[sort](self, root, name)
