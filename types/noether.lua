@@ -255,7 +255,7 @@
 ---@field cgroups table version, controllers (version and usable, by name)
 ---@field supervisor table works, reason, errno, hint, memfd_noexec
 ---@field nix table installed, path, version, store, in_use, usable; reason, hint; failure and failure_secs, if it failed so long ago that it is not asked again yet
----@field cache table dir, source, usable, reason
+---@field cache table dir, source, usable, reason; scripts, venvs (how many), bytes, more (it holds more than these bytes)
 ---@field environment table<string, string> the library's variables that are set
 ---@field interpreters table<string, table> found, path, version, warnings; reason, hint
 ---@field backends table<string, table> name, works, enforced, warnings; reason, step, errno

@@ -4,6 +4,7 @@ local exits = require "noether.cli.exits"
 local flags = require "noether.cli.flags"
 local prune = require "noether.prune"
 local render = require "noether.cli.render"
+local text = require "noether.text"
 local values = require "noether.cli.values"
 
 local M = {
@@ -30,15 +31,15 @@ local function rows_of(report)
     for _, entry in ipairs(report[sort]) do
       bytes = bytes + entry.bytes
     end
-    rows[#rows + 1] = { sort, tostring(#report[sort]), render.bytes(bytes) }
+    rows[#rows + 1] = { sort, tostring(#report[sort]), text.bytes(bytes) }
   end
   return rows
 end
 
-local function text_of(report)
+local function lines_of(report)
   if not report.cache_dir then return "there is no cache\n" end
   return ("%s%s %s from %s\n"):format(render.columns(rows_of(report)),
-    report.dry_run and "would remove" or "removed", render.bytes(report.bytes), report.cache_dir)
+    report.dry_run and "would remove" or "removed", text.bytes(report.bytes), report.cache_dir)
 end
 
 -- What would not go, and what is not ours to remove.
@@ -59,7 +60,7 @@ function M.run(context)
   local given = context.given
   local report, err = prune.prune{ older_than_secs = given.older_than, dry_run = given.dry_run }
   if not report then return nil, err end
-  context.console:answer(given.json and render.json(report) or text_of(report))
+  context.console:answer(given.json and render.json(report) or lines_of(report))
   tell(context.console, report)
   return #report.failed == 0 and exits.OK or exits.of{ kind = "cache_failed" }
 end

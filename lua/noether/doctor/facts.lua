@@ -36,6 +36,7 @@ M.LANGUAGES = { "python", "javascript", "bash" }
 
 local TRUE_PATH = "/usr/bin:/bin:/run/current-system/sw/bin"
 local MAX_TEXT_BYTES = 300
+local MAX_LOOKS = 5000
 
 -- A setting of the kernel's, as a number; nil where there is none or it cannot be read.
 local function setting(name)
@@ -386,6 +387,29 @@ local function why_not_made(dir)
   return ("it cannot be made: %s cannot be written to"):format(parent)
 end
 
+-- How much the cache holds. A big one is not looked through: `more` says that.
+local function contents(dir)
+  local fact, waiting, looked = { scripts = 0, venvs = 0, bytes = 0, more = false }, {}, 0
+  for _, sort in ipairs{ "scripts", "venvs" } do
+    for _, name in ipairs(sys.list(dir .. "/" .. sort) or {}) do
+      if name:find("^%x+$") then fact[sort] = fact[sort] + 1 end
+      waiting[#waiting + 1] = ("%s/%s/%s"):format(dir, sort, name)
+    end
+  end
+  while #waiting > 0 and looked < MAX_LOOKS do
+    local path = table.remove(waiting)
+    local stat = sys.stat(path)
+    local is_directory = stat and stat.type == "directory"
+    for _, name in ipairs(is_directory and sys.list(path) or {}) do
+      waiting[#waiting + 1] = path .. "/" .. name
+    end
+    if stat and not is_directory then fact.bytes = fact.bytes + stat.size end
+    looked = looked + 1
+  end
+  fact.more = #waiting > 0
+  return fact
+end
+
 function M.cache(look)
   local dir, source = cache.locate(look.cache_dir, look.environ)
   if not dir then return { usable = false, reason = "there is no home directory" } end
@@ -397,10 +421,10 @@ function M.cache(look)
     local stat = sys.stat(dir)
     if stat then reason = why_unusable(dir, stat) else reason = why_not_made(dir) end
   end
-  return {
+  return tables.merged(reason == nil and contents(dir) or nil, {
     dir = errors.clean(dir, MAX_TEXT_BYTES), source = source, usable = reason == nil,
     reason = reason and errors.clean(reason, MAX_TEXT_BYTES),
-  }
+  })
 end
 
 --- The variables that begin with our name, ours or not.
