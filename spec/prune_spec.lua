@@ -151,6 +151,7 @@ describe("noether.prune", function()
       helper.write(path .. "/file", "1234")
       if not path:find("new") then age(path, 0.1) end
     end
+    assert(sys.chmod(scripts, 448)) -- 0700
     helper.write(("%s/%s.lock"):format(venvs, ("d"):rep(32)), "")
     age(("%s/%s.lock"):format(venvs, ("d"):rep(32)), 1)
     local lock = assert(venv.try_lock(venvs, ("c"):rep(32))) -- a builder that lives
@@ -168,7 +169,7 @@ describe("noether.prune", function()
     local lock = assert(venv.try_lock(cache.dir .. "/venvs", ("a"):rep(32)))
     for _, dry_run in ipairs{ true, false } do
       local report = prune(cache, { dry_run = dry_run })
-      assert.same({ 0, {} }, { report.count, report.failed })
+      assert.same({ 0, 1, {} }, { report.count, report.kept, report.failed })
     end
     lock.close()
     assert.truthy(sys.stat(path))
@@ -200,8 +201,14 @@ describe("noether.prune", function()
     local report, err = noether.prune{ cache_dir = cache.dir }
     assert.is_nil(report)
     assert.equal("cache_failed", err.kind)
-    assert.matches("scripts is not a directory of ours", err.message)
+    assert.matches("scripts: Not a directory", err.message)
     assert.equal(1, #helper.list(dir .. "/away"))
+    helper.shell(("cd %s && rm scripts && mv %s/away scripts && chmod 755 scripts"):format(
+      cache.dir, dir))
+    report, err = noether.prune{ cache_dir = cache.dir }
+    assert.is_nil(report)
+    assert.same({ "cache_failed", "EPERM" }, { err.kind, err.errno })
+    assert.equal(1, #helper.list(cache.dir .. "/scripts"))
     helper.shell(("chmod 755 %s"):format(cache.dir))
     report, err = noether.prune{ cache_dir = cache.dir }
     assert.is_nil(report)

@@ -5,7 +5,8 @@
 -- processes that build the same one do not disturb each other. It is compared with what it
 -- should hold each time it is used: what is on disk is never trusted. The cache directory is
 -- closed to others (0700); the files in it are readable by all (0444 in 0755), since a sandbox
--- that binds them may run under another user id.
+-- that binds them may run under another user id. Nothing goes by itself: prune.lua takes out what
+-- was not used for long, as the time of each directory tells.
 local compat = require "noether.compat"
 local errors = require "noether.error"
 local sys = require "noether.sys"

@@ -127,14 +127,17 @@ function Sweep:collect_old_leftover(root, name)
   if age and age > cache.LEFTOVER_SECS then self:collect_leftover(root, name) end
 end
 
--- With the lock of an environment, if nobody has it.
+-- With the lock of an environment, if nobody has it: whether that is so.
 function Sweep:locked(root, key, work)
   local path = ("%s/%s.lock"):format(root, key)
-  if self.report.dry_run and not sys.stat(path) then return work() end
-  local lock, message, errno = venv.try_lock(root, key)
-  if not lock then return errno ~= "EAGAIN" and self:fail(path, message) end
+  local lock, message, errno
+  if not self.report.dry_run or sys.stat(path) then
+    lock, message, errno = venv.try_lock(root, key)
+    if errno and errno ~= "EAGAIN" then self:fail(path, message) end
+    if not lock then return false end
+  end
   work()
-  lock.close()
+  if lock then lock.close() end
   return true
 end
 
@@ -146,14 +149,12 @@ function Sweep:scripts(root, name)
 end
 
 function Sweep:environment(root, key)
-  local aside
-  local entry = describe(self, key, root .. "/" .. key)
-  if self.report.dry_run then
-    return self:locked(root, key, function() self:add("venvs", entry) end)
-  end
-  if not self:locked(root, key, function() aside = self:set_aside(root, key) end) then
-    self.report.kept = self.report.kept + 1
-  end
+  local entry, aside = describe(self, key, root .. "/" .. key), nil
+  local is_free = self:locked(root, key, function()
+    if self.report.dry_run then return self:add("venvs", entry) end
+    aside = self:set_aside(root, key)
+  end)
+  if not is_free then self.report.kept = self.report.kept + 1 end
   if aside then self:remove("venvs", aside, entry) end
 end
 
@@ -181,17 +182,14 @@ function Sweep:foreign(root, name)
   table.insert(self.report.foreign, ("%s/%s"):format(root, errors.clean(name, 300)))
 end
 
--- Each name in a directory of the cache. What is in its place and is not ours is not entered.
+-- Each name in a directory of the cache, which must be ours alone.
 function Sweep:directory(dir, sort)
   local root = dir .. "/" .. sort
-  local stat, message, errno = sys.stat(root)
+  local _, message, errno = sys.stat(root)
   if errno == "ENOENT" then return true end
-  if not stat then return nil, cache.failure(message, errno) end
-  if stat.type ~= "directory" or stat.uid ~= sys.geteuid() then
-    return nil, cache.failure(root .. " is not a directory of ours", "EPERM")
-  end
-  local names
-  names, message, errno = sys.list(root)
+  local names, ok
+  if not errno then ok, message, errno = sys.mkdir_private(root) end
+  if ok then names, message, errno = sys.list(root) end
   if not names then return nil, cache.failure(message, errno) end
   for _, name in ipairs(names) do
     self[sort](self, root, name)
