@@ -11,6 +11,7 @@ local errors = require "noether.error"
 local isolation = require "noether.policy.isolation"
 local noether = require "noether"
 local process = require "noether.process"
+local prune = require "noether.prune"
 local retry = require "noether.retry"
 local shapes = require "noether.policies.shapes"
 
@@ -225,6 +226,12 @@ describe("README.md", function()
     for _, kind in ipairs(retry.DEFAULT_KINDS) do
       assert.truthy(text:find("`" .. kind .. "`", 1, true), kind)
     end
+  end)
+
+  it("lists the options of prune, with their defaults", function()
+    local rows = rows_under("The cache")
+    assert.same(sorted_keys(prune.OPTIONS), sorted_keys(rows))
+    assert_defaults(rows, prune.DEFAULTS)
   end)
 
   it("lists the options of run and spawn", function()

@@ -127,6 +127,23 @@ describe("doctor", function()
     assert.same({}, helper.list(home))
   end)
 
+  it("says how much the cache holds, and does not look through a big one", function()
+    local dir = helper.tmpdir()
+    assert(sys.chmod(dir, 448)) -- 0700
+    for i = 1, 2 do helper.write(("%s/scripts/%064x/a"):format(dir, i), ("x"):rep(1024)) end
+    helper.write(("%s/venvs/%032x/lib/b"):format(dir, 1), ("x"):rep(1024))
+    helper.write(dir .. "/scripts/.tmp-abc/c", ("x"):rep(512))
+    local found = noether.doctor{ cache_dir = dir }
+    assert.same({ 2, 1, 3584, false }, { found.cache.scripts, found.cache.venvs,
+      found.cache.bytes, found.cache.more })
+    contains(by_name(found).cache.found,
+      "(by cache_dir): 2 scripts, 1 environment with packages, 3.5 KiB")
+    helper.shell(("cd %s/venvs && seq 6000 | xargs touch"):format(dir))
+    found = noether.doctor{ cache_dir = dir }
+    assert.is_true(found.cache.more)
+    contains(by_name(found).cache.found, "more than ")
+  end)
+
   it("says why the cache cannot be used", function()
     local file = helper.write(helper.tmpdir() .. "/file", "")
     helper.with_env({ NOETHER_CACHE_DIR = file }, function()

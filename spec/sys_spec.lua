@@ -217,6 +217,33 @@ describe("sys.rename and sys.exchange", function()
   end)
 end)
 
+describe("sys.touch", function()
+  it("sets when something was changed, to now or to a time", function()
+    local path = helper.write(helper.tmpdir() .. "/file", "x")
+    assert.is_true(sys.touch(path, 1000000))
+    assert.equal(1000000, sys.stat(path).mtime)
+    assert.is_true(sys.touch(path))
+    assert.is_true(math.abs(sys.time() - sys.stat(path).mtime) < 60)
+  end)
+
+  it("takes a link for what it is", function()
+    local dir = helper.tmpdir()
+    helper.write(dir .. "/file", "x")
+    helper.shell(("ln -s file %s/link"):format(dir))
+    local before = sys.stat(dir .. "/file").mtime
+    assert.is_true(sys.touch(dir .. "/link", 5))
+    assert.equal(5, sys.stat(dir .. "/link").mtime)
+    assert.equal(before, sys.stat(dir .. "/file").mtime)
+  end)
+
+  it("refuses what is not there, and what is no time", function()
+    assert.equal("ENOENT", select(3, sys.touch(helper.tmpdir() .. "/none")))
+    for _, time in ipairs{ -1, 2 ^ 40, 0 / 0 } do
+      assert.error_matches(function() sys.touch("x", time) end, "not a time")
+    end
+  end)
+end)
+
 describe("sys.mkdir_private", function()
   it("creates what is missing, for us alone", function()
     local dir = helper.tmpdir() .. "/a/b/c"

@@ -11,6 +11,7 @@ local errors = require "noether.error"
 local isolation = require "noether.isolation"
 local noether = require "noether"
 local process = require "noether.process"
+local prune = require "noether.prune"
 local retry = require "noether.retry"
 local surface = require "surface"
 local types = require "types"
@@ -137,6 +138,7 @@ describe("the types", function()
       ["noether.RetryOptions"] = retry.OPTIONS,
       ["noether.BudgetOptions"] = budget.OPTIONS,
       ["noether.CacheOptions"] = caching.OPTIONS,
+      ["noether.PruneOptions"] = prune.OPTIONS,
       ["noether.RunOptions"] = process.RUN_OPTIONS,
     } do
       assert.same(names(spec), names(meta.fields[class]), class)
@@ -207,6 +209,7 @@ describe("the specs", function()
   each_is_named("option of retry", retry.OPTIONS)
   each_is_named("option of budget", budget.OPTIONS)
   each_is_named("option of cache", caching.OPTIONS)
+  each_is_named("option of prune", prune.OPTIONS)
   each_is_named("option of run", meta.fields["noether.RunOptions"])
   each_is_named("limit", process.LIMITS)
 end)

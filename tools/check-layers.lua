@@ -20,7 +20,7 @@ local LAYERS = {
   { "executor", "execution", "execution.*", "verdict", "task", "batch", "face", "source", "inline",
     "composite", "nix_executor", "layer", "retry", "budget", "caching", "caching.*", "trace",
     "trace.*" },
-  { "doctor", "doctor.*" },
+  { "doctor", "doctor.*", "prune" },
   { "init" },
   { "cli", "cli.*", "repl", "repl.*" },
 }

@@ -209,6 +209,32 @@
 ---@field runtime string of reference and version, and of nix's the store path
 ---@field packages? string of what the installed packages say that they hold
 
+---Options of `noether.prune`.
+---@class noether.PruneOptions
+---@field cache_dir? string where wrapped scripts and installed packages are kept (the user's cache)
+---@field dry_run? boolean remove nothing, and say what would go (false)
+---@field older_than_secs? number how long an entry must not have been used: 30 days; at least a day, and longer than any run (2592000 s)
+
+---What `noether.prune` did.
+---@class noether.Pruned
+---@field cache_dir? string the cache; nil if there is none
+---@field older_than_secs number
+---@field dry_run boolean whether this only would go
+---@field scripts noether.PrunedEntry[] wrapped stages
+---@field venvs noether.PrunedEntry[] environments with packages
+---@field leftovers noether.PrunedEntry[] what was never finished
+---@field count number of all these
+---@field bytes number of all these
+---@field kept number how many scripts and environments are still there
+---@field foreign string[] paths of what is none of the library's, and was left alone
+---@field failed table[] what would not go: `path`, `message`
+
+---Something that went out of the cache, or would go.
+---@class noether.PrunedEntry
+---@field name string of the directory
+---@field bytes number what its files held
+---@field unused_secs number since when it was not used, to the day
+
 ---What `map` has for each input.
 ---@class noether.Record
 ---@field output any the answer; nil with an error
@@ -229,7 +255,7 @@
 ---@field cgroups table version, controllers (version and usable, by name)
 ---@field supervisor table works, reason, errno, hint, memfd_noexec
 ---@field nix table installed, path, version, store, in_use, usable; reason, hint; failure and failure_secs, if it failed so long ago that it is not asked again yet
----@field cache table dir, source, usable, reason
+---@field cache table dir, source, usable, reason; scripts, venvs (how many), bytes, more (it holds more than these bytes)
 ---@field environment table<string, string> the library's variables that are set
 ---@field interpreters table<string, table> found, path, version, warnings; reason, hint
 ---@field backends table<string, table> name, works, enforced, warnings; reason, step, errno
@@ -770,6 +796,15 @@ function noether.inspect(value, depth) end
 ---@param opts? noether.DoctorOptions
 ---@return noether.Report # plain data, and readable text by `tostring`
 function noether.doctor(opts) end
+
+---Remove from the cache what was not used for long, while others may be using it. A use is noted
+---to the day: an entry can stay a day longer than was asked for, and never goes earlier. What is
+---needed again is made again. It takes as long as it takes to remove files; a program with an event
+---loop had better start the command `noether prune`.
+---@param opts? noether.PruneOptions
+---@return noether.Pruned? # what went; nil with an error (`cache_failed`) if the cache cannot be used. Where there is none, nothing went
+---@return noether.Error? # error
+function noether.prune(opts) end
 
 ---Whether a value is an error of this library.
 ---@param value any anything

@@ -5,7 +5,8 @@
 -- processes that build the same one do not disturb each other. It is compared with what it
 -- should hold each time it is used: what is on disk is never trusted. The cache directory is
 -- closed to others (0700); the files in it are readable by all (0444 in 0755), since a sandbox
--- that binds them may run under another user id.
+-- that binds them may run under another user id. Nothing goes by itself: prune.lua takes out what
+-- was not used for long, as the time of each directory tells.
 local compat = require "noether.compat"
 local errors = require "noether.error"
 local sys = require "noether.sys"
@@ -14,9 +15,15 @@ local M = {}
 
 local FILE_MODE = 292 -- 0444
 local DIRECTORY_MODE = 493 -- 0755, so that `rm -r` works
-local LEFTOVER_SECS = 3600 -- no builder takes an hour
 local MAX_NAME_BYTES = 200
 local MAX_HASHES = 64
+
+--- How old something unfinished is once its builder is dead: none takes an hour.
+M.LEFTOVER_SECS = 3600
+
+--- How exactly it is known when something was used last. To note it each time would be to write
+-- each time; so what is in use may look unused for as long as this.
+M.USE_SECS = 24 * 3600
 
 --- What reading says of a file or directory that is not as we left it. Any other errno is trouble
 -- of our own (too many open files, say), which building again would not mend.
@@ -49,11 +56,25 @@ end
 
 local failure = M.failure
 
+--- Note that something in the cache is being used: its time of change says when that was last. It
+-- may have been taken away since it was looked at (by `prune`); any other failure does not matter.
+-- @tparam string path
+-- @tparam table stat of it
+-- @treturn boolean whether it is still there
+function M.note_use(path, stat)
+  if math.abs(sys.time() - stat.mtime) < M.USE_SECS then return true end
+  local _, _, errno = sys.touch(path)
+  return errno ~= "ENOENT"
+end
+
 local Cache = {}
 local metatable = { __index = Cache, __name = "noether.cache" }
 
--- "same", "missing" or "damaged"; nil, message, errno if that cannot be told.
+-- "same", "missing" or "damaged"; nil, message, errno if that cannot be told. The use is noted
+-- first: what is the same after that, `prune` leaves alone.
 local function compare(directory, files, count)
+  local stat = sys.stat(directory)
+  if stat then M.note_use(directory, stat) end
   local names, message, errno = sys.list(directory)
   if not names then
     if errno == "ENOENT" then return "missing" end
@@ -113,7 +134,7 @@ local function remove_leftovers(root)
   local now = sys.time()
   for _, name in ipairs(sys.list(root) or {}) do
     local stat = name:sub(1, 5) == ".tmp-" and sys.stat(root .. "/" .. name)
-    if stat and now - stat.mtime > LEFTOVER_SECS then sys.remove_tree(root .. "/" .. name) end
+    if stat and now - stat.mtime > M.LEFTOVER_SECS then sys.remove_tree(root .. "/" .. name) end
   end
 end
 
@@ -199,10 +220,25 @@ end
 -- The directory of the XDG Base Directory Specification, which says to ignore relative paths.
 -- A HOME that is not there (that of `nobody`, say) is none, and not for us to make.
 local function standard_location(environ)
-  if is_absolute(environ.XDG_CACHE_HOME) then return environ.XDG_CACHE_HOME .. "/noether" end
+  if is_absolute(environ.XDG_CACHE_HOME) then
+    return environ.XDG_CACHE_HOME .. "/noether", "XDG_CACHE_HOME"
+  end
   local home = is_absolute(environ.HOME) and sys.stat(environ.HOME, true)
-  if home and home.type == "directory" then return environ.HOME .. "/.cache/noether" end
+  if home and home.type == "directory" then return environ.HOME .. "/.cache/noether", "HOME" end
   return nil
+end
+
+--- Where the cache is, whether or not there is one.
+-- @tparam ?string dir
+-- @tparam table environ
+-- @treturn ?string nil if there is no place for one that lasts
+-- @treturn ?string by what it was chosen: "cache_dir", or the name of a variable
+function M.locate(dir, environ)
+  if dir then return dir, "cache_dir" end
+  if (environ.NOETHER_CACHE_DIR or "") ~= "" then
+    return environ.NOETHER_CACHE_DIR, "NOETHER_CACHE_DIR"
+  end
+  return standard_location(environ)
 end
 
 local function new(dir, private, warnings)
@@ -232,6 +268,13 @@ local function open_directory(dir)
   return new(real, false, {})
 end
 
+local CHOSEN = { cache_dir = true, NOETHER_CACHE_DIR = true }
+
+local function check_location(location, source)
+  if source ~= "NOETHER_CACHE_DIR" or is_absolute(location) then return true end
+  return nil, failure(("NOETHER_CACHE_DIR is not an absolute path: %s"):format(location))
+end
+
 --- Open the cache. Its directory is `dir`, else `$NOETHER_CACHE_DIR`, else
 -- `$XDG_CACHE_HOME/noether`, else `$HOME/.cache/noether`; where none of the latter two can be had,
 -- a temporary one for this process, with a warning. It is created with mode 0700; one that
@@ -243,16 +286,32 @@ end
 -- `warnings` (a list of strings)
 -- @treturn ?table error of kind `cache_failed`
 function M.open(dir, environ)
-  local chosen = dir or (environ.NOETHER_CACHE_DIR ~= "" and environ.NOETHER_CACHE_DIR or nil)
-  if not dir and chosen and not is_absolute(chosen) then
-    return nil, failure(("NOETHER_CACHE_DIR is not an absolute path: %s"):format(chosen))
-  end
-  local location = chosen or standard_location(environ)
+  local location, source = M.locate(dir, environ)
   if not location then return open_private(environ, "there is no home directory") end
+  local ok, err = check_location(location, source)
+  if not ok then return nil, err end
   local cache, message, errno = open_directory(location)
   if cache then return cache end
-  if chosen or not NO_PLACE[errno] then return nil, failure(message, errno) end
+  if CHOSEN[source] or not NO_PLACE[errno] then return nil, failure(message, errno) end
   return open_private(environ, message)
+end
+
+--- Open the cache if there is one. Nothing is made.
+-- @tparam ?string dir
+-- @tparam table environ
+-- @treturn ?table the cache; nil if there is none; nil and an error (`cache_failed`)
+-- @treturn ?table
+function M.open_existing(dir, environ)
+  local location, source = M.locate(dir, environ)
+  if not location then return nil end
+  local ok, err = check_location(location, source)
+  if not ok then return nil, err end
+  local stat, message, errno = sys.stat(location)
+  if errno == "ENOENT" then return nil end
+  local cache
+  if stat then cache, message, errno = open_directory(location) end
+  if cache then return cache end
+  return nil, failure(message, errno)
 end
 
 return M

@@ -9,6 +9,7 @@ local exits = require "noether.cli.exits"
 local parser = require "noether.cli.parser"
 local plan = require "noether.cli.plan"
 local policy = require "noether.cli.policy"
+local prune = require "noether.cli.prune"
 local run = require "noether.cli.run"
 local sandbox = require "noether.cli.sandbox"
 local store = require "noether.cli.store"
@@ -23,7 +24,7 @@ M.ROOT = {
   about = "Run stages - a few lines of Python, JavaScript or Bash - in a sandbox: JSON in, JSON "
     .. "out, under a deadline, and with nothing left behind.",
   options = { { name = "--version", about = "show the version" } },
-  verbs = { run, plan, doctor, warmup, store, sandbox, policy, completion },
+  verbs = { run, plan, doctor, warmup, prune, store, sandbox, policy, completion },
   examples = {
     { "echo 'const execute = n => n * 2' | noether run - --language js --input 21",
       "a first stage" },

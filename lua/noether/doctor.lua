@@ -187,7 +187,8 @@ end
 -- @tfield table supervisor works, reason, errno, hint, memfd_noexec
 -- @tfield table nix installed, path, version, store, in_use, usable; reason, hint; failure and
 -- failure_secs, if it failed so long ago that it is not asked again yet
--- @tfield table cache dir, source, usable, reason
+-- @tfield table cache dir, source, usable, reason; scripts, venvs (how many), bytes, more (it holds
+-- more than these bytes)
 -- @tfield {[string]=string} environment the library's variables that are set
 -- @tfield {[string]=table} interpreters found, path, version, warnings; reason, hint
 -- @tfield {[string]=table} backends name, works, enforced, warnings; reason, step, errno

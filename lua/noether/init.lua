@@ -17,6 +17,7 @@ local inspect = require "noether.inspect"
 local json = require "noether.json"
 local options = require "noether.options"
 local process = require "noether.process"
+local prune = require "noether.prune"
 local retry = require "noether.retry"
 local sets = require "noether.set"
 local stores = require "noether.store"
@@ -81,6 +82,9 @@ M.inspect = inspect.inspect
 
 --- What works on this machine, what does not, and what to do about it: see `doctor.examine`.
 M.doctor = doctor.examine
+
+--- Take out of the cache what nobody has used for long: see `prune.prune`.
+M.prune = prune.prune
 
 --- Whether a value is an error of this library.
 M.is_error = errors.is

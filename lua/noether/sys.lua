@@ -154,6 +154,15 @@ M.exchange = core.exchange
 -- @function chmod
 M.chmod = core.chmod
 
+--- Set when something was changed last. Of a link it is the link's own time.
+-- @tparam string path
+-- @tparam[opt] number secs since 1970, whole; else now
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function touch
+M.touch = core.touch
+
 --- What is at a path.
 -- @tparam string path
 -- @tparam[opt=false] boolean follow what a link leads to, rather than the link

@@ -65,4 +65,18 @@ function M.lines(listener)
   return add, function() give(listener, rest) end
 end
 
+local UNITS = { "KiB", "MiB", "GiB", "TiB" }
+
+--- A size for people: "312 B", "52.1 MiB".
+-- @tparam number bytes
+-- @treturn string
+function M.bytes(bytes)
+  local unit
+  for _, name in ipairs(UNITS) do
+    if bytes < 1024 then break end
+    bytes, unit = bytes / 1024, name
+  end
+  return unit and ("%.1f %s"):format(bytes, unit) or ("%d B"):format(bytes)
+end
+
 return M

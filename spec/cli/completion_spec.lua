@@ -11,7 +11,7 @@ echo "${COMPREPLY[*]}"
 ]]
 
 local LINES = {
-  { { "noether", "" }, "run plan doctor warmup store sandbox policy completion" },
+  { { "noether", "" }, "run plan doctor warmup prune store sandbox policy completion" },
   { { "noether", "r" }, "run" },
   { { "noether", "run", "--i" }, "--input --isolation" },
   { { "noether", "run", "--isolation", "" }, "auto native bwrap landlock none" },

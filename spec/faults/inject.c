@@ -105,6 +105,9 @@
     X(unlink, int, (const char *p), (p), -1)                                   \
     X(unshare, int, (int f), (f), -1)                                          \
     X(unlinkat, int, (int d, const char *p, int f), (d, p, f), -1)             \
+    X(utimensat, int,                                                          \
+      (int d, const char *p, const struct timespec t[2], int f), (d, p, t, f), \
+      -1)                                                                      \
     X(waitid, int, (idtype_t t, id_t i, siginfo_t * s, int o), (t, i, s, o),   \
       -1)                                                                      \
     X(waitpid, pid_t, (pid_t p, int *s, int o), (p, s, o), -1)                 \

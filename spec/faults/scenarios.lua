@@ -1,8 +1,10 @@
 -- SPDX-License-Identifier: MIT
 --- What the fault harness runs: short pieces of a host's life, each of which uses another part of
 -- the library. A scenario returns true, or nil and an error; whatever it opens it closes.
+local caches = require "noether.cache"
 local noether = require "noether"
 local process = require "noether.process"
+local sys = require "noether.sys"
 
 local M = {}
 
@@ -163,6 +165,20 @@ M.ALL = {
       seen = seen + 1
     end
     return true
+  end,
+  ["prune"] = function(dir)
+    local cache <close>, err = caches.open(dir .. "/cache", {})
+    if not cache then return nil, err end
+    local path
+    path, err = cache:put_files({ stage = "old" })
+    if not path then return nil, err end
+    local ok, message, errno = sys.touch(path, 1000000)
+    if not ok then return nil, caches.failure(message, errno) end
+    local report
+    report, err = noether.prune{ cache_dir = cache.dir }
+    if not report then return nil, err end
+    if report.failed[1] then return nil, caches.failure(report.failed[1].message) end
+    return report.count == 1 or nil, { kind = "wrong count" }
   end,
   ["store"] = function(dir)
     local store, err = noether.store.open(dir .. "/store")

@@ -6,6 +6,7 @@ local json = require "noether.json"
 local noether = require "noether"
 local pip_policy = require "noether.policy.pip"
 local support = require "spec.support"
+local sys = require "noether.sys"
 local venv = require "noether.runtime.venv"
 local wheels = require "spec.wheels"
 
@@ -665,6 +666,46 @@ describe("an environment", function()
     assert.equal(42, output, tostring(err))
     assert.same({}, info.warnings)
     assert.equal(1, #built)
+  end)
+
+  it("is taken for used when a stage takes it, is pruned when none does, and then made anew",
+    function()
+    local ex <close>, root, built = executor{
+      pip = { find_links = { helper.tmpdir() } }, policy = QUICK,
+    }
+    local code = stage("tiny==1.0", IMPORT)
+    assert.equal(42, (noether.check(ex:execute(code, 1))))
+    local place = only_one(root)
+    local function prune()
+      return noether.check(noether.prune{ cache_dir = root:match("^(.*)/") })
+    end
+    assert(sys.touch(place, 1000000))
+    local output, err, info = ex:execute(code, 1)
+    assert.equal(42, output, tostring(err))
+    assert.same({}, info.warnings)
+    assert.equal(0, #prune().venvs)
+    assert(sys.touch(place, 1000000))
+    local pruned = prune()
+    assert.equal(1, #pruned.venvs)
+    assert.is_true(pruned.bytes > 0)
+    assert.same({}, helper.list(root))
+    assert.equal(1, #built)
+    assert.equal(42, (noether.check(ex:execute(code, 1))))
+    assert.equal(2, #built)
+  end)
+
+  it("is nothing that the stage is blamed for, if it goes while that is being started", function()
+    for _, isolation in ipairs{ "native", "none" } do
+      local dir = helper.tmpdir()
+      local policy = { pip = QUICK.pip, languages = { python = { env = function()
+        assert(sys.remove_tree(dir .. "/cache/venvs"))
+        return {}
+      end } } }
+      local ex <close> = executor{ isolation = isolation, policy = policy,
+        cache_dir = dir .. "/cache", pip = { find_links = { helper.tmpdir() } } }
+      local output, err = ex:execute(stage("tiny==1.0", IMPORT), 1)
+      fails("cache_failed", "the cache lost " .. dir .. "/cache/venvs/", output, err)
+    end
   end)
 
   it("is one for the same set, in whatever order, and another for another", function()

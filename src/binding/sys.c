@@ -318,6 +318,23 @@ static int sys_chmod(lua_State *L)
     return pushoutcome(L, chmod(path, checkmode(L, 2, 0)), "chmod", path);
 }
 
+/* Of a link itself, and the time of the last change alone. */
+static int sys_touch(lua_State *L)
+{
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+                                {.tv_nsec = UTIME_NOW}};
+    const char *path = checkpath(L, 1);
+
+    if (!lua_isnoneornil(L, 2)) {
+        lua_Number secs = luaL_checknumber(L, 2);
+        luaL_argcheck(L, secs >= 0 && secs <= UINT32_MAX, 2, "not a time");
+        times[1].tv_sec = (time_t)secs;
+        times[1].tv_nsec = 0;
+    }
+    return pushoutcome(L, utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW),
+                       "touch", path);
+}
+
 static int sys_rename(lua_State *L)
 {
     struct noe_error err;
@@ -590,6 +607,7 @@ static const luaL_Reg functions[] = {
     {"sha256", sys_sha256},
     {"stat", sys_stat},
     {"time", sys_time},
+    {"touch", sys_touch},
     {"unique_path", sys_unique_path},
     {"unlink", sys_unlink},
     {"write_file", sys_write_file},

@@ -49,6 +49,8 @@ local OPTIONS = {
     heading = "Retry, budget, cache", text = "Options of `noether.budget`." },
   { name = "CacheOptions", module = "caching", field = "OPTIONS",
     heading = "Retry, budget, cache", text = "Options of `noether.cache`." },
+  { name = "PruneOptions", module = "prune", field = "OPTIONS",
+    heading = "The cache", text = "Options of `noether.prune`." },
   { name = "Limits", module = "process", field = "LIMITS",
     heading = "Options of a call", text = "What a tree of processes may use." },
 }

@@ -10,7 +10,7 @@ local sys = require "noether.sys"
 
 local M = {}
 
-local SECONDS = { [""] = 1, s = 1, ms = 0.001, m = 60, h = 3600 }
+local SECONDS = { [""] = 1, s = 1, ms = 0.001, m = 60, h = 3600, d = 86400 }
 local BYTES = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
 
 local function expected(what, word)
@@ -26,7 +26,7 @@ local function quantity(word, units)
   return number * units[unit]
 end
 
---- A time: "30", "1.5s", "200ms", "2m", "1h"; "none".
+--- A time: "30", "1.5s", "200ms", "2m", "1h", "1d"; "none".
 -- @tparam string word
 -- @treturn ?number seconds
 -- @treturn ?string
@@ -34,6 +34,16 @@ function M.seconds(word)
   local secs = quantity(word, SECONDS)
   if secs then return secs end
   return expected("a time above 0 such as 30, 200ms, 2m or none", word)
+end
+
+--- A time of a day or more: "30d"; "none".
+-- @tparam string word
+-- @treturn ?number seconds
+-- @treturn ?string
+function M.days(word)
+  local secs = quantity(word, SECONDS)
+  if secs and secs >= SECONDS.d then return secs end
+  return expected("a day or more, such as 1d, 30d or none", word)
 end
 
 --- A size in bytes, of binary units: "65536", "64K", "512M", "2G"; "none".

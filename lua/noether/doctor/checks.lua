@@ -5,6 +5,7 @@ local errors = require "noether.error"
 local failures = require "noether.runtime.failures"
 local isolation = require "noether.isolation"
 local tables = require "noether.tables"
+local text = require "noether.text"
 
 local M = {}
 
@@ -248,6 +249,10 @@ CHECKS.python = check_interpreter("python")
 CHECKS.javascript = check_interpreter("javascript")
 CHECKS.bash = check_interpreter("bash")
 
+local function counted(number, word)
+  return ("%d %s%s"):format(number, word, number == 1 and "" or "s")
+end
+
 function CHECKS.cache(report)
   local cache = report.cache
   local hint = "set NOETHER_CACHE_DIR to a directory that is yours and can be written to"
@@ -256,7 +261,11 @@ function CHECKS.cache(report)
       .. "process", hint)
   end
   local found = ("%s (by %s)"):format(cache.dir, cache.source)
-  if cache.usable then return finding("ok", found) end
+  if cache.usable then
+    return finding("ok", ("%s: %s, %s with packages, %s%s"):format(found,
+      counted(cache.scripts, "script"), counted(cache.venvs, "environment"),
+      cache.more and "more than " or "", text.bytes(cache.bytes)))
+  end
   return finding("missing", ("%s: %s"):format(found, cache.reason), nil, hint)
 end
 

@@ -4,6 +4,7 @@
 -- Each probe is given what it may use (`look`) and returns plain data that JSON can hold. Nothing
 -- is changed: what would have to be made is only looked for. A probe that runs programs does so by
 -- `look.launch` and `look.await`, and may be put aside while they run.
+local cache = require "noether.cache"
 local errors = require "noether.error"
 local failures = require "noether.runtime.failures"
 local host = require "noether.runtime.host"
@@ -35,6 +36,7 @@ M.LANGUAGES = { "python", "javascript", "bash" }
 
 local TRUE_PATH = "/usr/bin:/bin:/run/current-system/sw/bin"
 local MAX_TEXT_BYTES = 300
+local MAX_LOOKS = 5000
 
 -- A setting of the kernel's, as a number; nil where there is none or it cannot be read.
 local function setting(name)
@@ -252,23 +254,9 @@ local function why_nix_fails(path, look, env)
   return message, hint
 end
 
--- As the cache chooses it, and without making anything: noether.cache.
-local function cache_location(given, environ)
-  local function absolute(path) return path and path:sub(1, 1) == "/" and path or nil end
-  if given then return given, "cache_dir" end
-  if (environ.NOETHER_CACHE_DIR or "") ~= "" then
-    return environ.NOETHER_CACHE_DIR, "NOETHER_CACHE_DIR"
-  elseif absolute(environ.XDG_CACHE_HOME) then
-    return environ.XDG_CACHE_HOME .. "/noether", "XDG_CACHE_HOME"
-  end
-  local home = absolute(environ.HOME) and sys.stat(environ.HOME, true)
-  if home and home.type == "directory" then return environ.HOME .. "/.cache/noether", "HOME" end
-  return nil
-end
-
 -- A failure of nix that still counts for executors with runtime "auto", and its age.
 local function last_failure(path, look)
-  local dir = cache_location(look.cache_dir, look.environ)
+  local dir = cache.locate(look.cache_dir, look.environ)
   if not dir then return nil end
   local known, names = failures.of({ dir = dir }, path, look.environ), { failures.ALL }
   for _, language in ipairs(M.LANGUAGES) do
@@ -399,8 +387,31 @@ local function why_not_made(dir)
   return ("it cannot be made: %s cannot be written to"):format(parent)
 end
 
+-- How much the cache holds. A big one is not looked through: `more` says that.
+local function contents(dir)
+  local fact, waiting, looked = { scripts = 0, venvs = 0, bytes = 0, more = false }, {}, 0
+  for _, sort in ipairs{ "scripts", "venvs" } do
+    for _, name in ipairs(sys.list(dir .. "/" .. sort) or {}) do
+      if name:find("^%x+$") then fact[sort] = fact[sort] + 1 end
+      waiting[#waiting + 1] = ("%s/%s/%s"):format(dir, sort, name)
+    end
+  end
+  while #waiting > 0 and looked < MAX_LOOKS do
+    local path = table.remove(waiting)
+    local stat = sys.stat(path)
+    local is_directory = stat and stat.type == "directory"
+    for _, name in ipairs(is_directory and sys.list(path) or {}) do
+      waiting[#waiting + 1] = path .. "/" .. name
+    end
+    if stat and not is_directory then fact.bytes = fact.bytes + stat.size end
+    looked = looked + 1
+  end
+  fact.more = #waiting > 0
+  return fact
+end
+
 function M.cache(look)
-  local dir, source = cache_location(look.cache_dir, look.environ)
+  local dir, source = cache.locate(look.cache_dir, look.environ)
   if not dir then return { usable = false, reason = "there is no home directory" } end
   local reason
   if dir:sub(1, 1) ~= "/" and source ~= "cache_dir" then
@@ -410,10 +421,10 @@ function M.cache(look)
     local stat = sys.stat(dir)
     if stat then reason = why_unusable(dir, stat) else reason = why_not_made(dir) end
   end
-  return {
+  return tables.merged(reason == nil and contents(dir) or nil, {
     dir = errors.clean(dir, MAX_TEXT_BYTES), source = source, usable = reason == nil,
     reason = reason and errors.clean(reason, MAX_TEXT_BYTES),
-  }
+  })
 end
 
 --- The variables that begin with our name, ours or not.

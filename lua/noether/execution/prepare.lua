@@ -68,6 +68,22 @@ local function wrap(job)
   return true
 end
 
+--- Write the script into the cache, if it is not there.
+-- @tparam table job
+-- @tparam table task
+-- @treturn ?boolean true; or nil and an error
+-- @treturn ?table
+function M.write_script(job, task)
+  local cache, err = job.executor:open_cache()
+  if not cache then return nil, err end
+  local dir, warning
+  dir, err, warning = cache:put_files(job.script.files)
+  if not dir then return nil, err end
+  if warning then task:warn(warning) end
+  job.cache_dir, job.files_dir = cache.dir, dir
+  return true
+end
+
 -- Bad input is told before the disk is touched, and the disk before any process is started.
 local function store_script(job, task)
   local cache, err = job.executor:open_cache()
@@ -75,12 +91,7 @@ local function store_script(job, task)
   for _, warning in ipairs(cache.warnings) do
     task:warn(warning)
   end
-  local dir, warning
-  dir, err, warning = cache:put_files(job.script.files)
-  if not dir then return nil, err end
-  if warning then task:warn(warning) end
-  job.cache_dir, job.files_dir = cache.dir, dir
-  return true
+  return M.write_script(job, task)
 end
 
 --- The steps that touch no disk, in order.

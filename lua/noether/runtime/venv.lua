@@ -219,6 +219,7 @@ local function look(set)
   local stat, _, errno = sys.stat(set.dir)
   if not stat and errno == "ENOENT" then return "missing" end
   if not stat or stat.type ~= "directory" or stat.uid ~= sys.geteuid() then return "damaged" end
+  if not cache.note_use(set.dir, stat) then return "missing" end
   local record, message
   record, message, errno = verify(set)
   if record then return "ready", record end
@@ -226,14 +227,28 @@ local function look(set)
   return "damaged"
 end
 
-local function lock_path(set, key)
-  return ("%s/%s.lock"):format(set.root, key)
+local function lock_path(root, key)
+  return ("%s/%s.lock"):format(root, key)
 end
 
 -- Its file goes first: whoever has waited for it sees that, and takes another.
 local function release(lock, path)
   sys.unlink(path)
   lock:close()
+end
+
+--- Take the lock of a key, if nobody has it. Who has it is the only one to build the environment or
+-- to take it away; stages that use it do not ask for it.
+-- @tparam string root the directory of the environments
+-- @tparam string key
+-- @treturn ?table with `close()`
+-- @treturn ?string message
+-- @treturn ?string errno `EAGAIN`: somebody has it
+function M.try_lock(root, key)
+  local path = lock_path(root, key)
+  local lock, message, errno = sys.lock(path, { wait = false })
+  if not lock then return nil, message, errno end
+  return { close = function() release(lock, path) end }
 end
 
 -- What a build holds and must give back, however it ends.
@@ -261,7 +276,7 @@ local function late(wanted)
 end
 
 local function take_lock(set, wanted, context)
-  local lock, err = context.lock(lock_path(set, set.key))
+  local lock, err = context.lock(lock_path(set.root, set.key))
   if lock then return lock end
   if err.kind ~= "cancelled" and context.is_late() then return nil, late(wanted) end
   return nil, err
@@ -271,9 +286,9 @@ end
 local function remove_leftovers(set)
   for _, name in ipairs(sys.list(set.root) or {}) do
     local key = name:match("^%.tmp%-(%x+)%-")
-    local lock = key and key ~= set.key and sys.lock(lock_path(set, key), { wait = false })
+    local lock = key and key ~= set.key and M.try_lock(set.root, key)
     if key == set.key or lock then sys.remove_tree(set.root .. "/" .. name) end
-    if lock then release(lock, lock_path(set, key)) end
+    if lock then lock.close() end
   end
 end
 
@@ -529,7 +544,7 @@ local function provide(base, wanted, context, set)
   local began = sys.clock()
   local lock, err = take_lock(set, wanted, context)
   if not lock then return nil, err end
-  local workspace = context.hold(new_workspace(lock, lock_path(set, set.key)))
+  local workspace = context.hold(new_workspace(lock, lock_path(set.root, set.key)))
   local record, was_built
   record, err, was_built = find_or_build(base, wanted, context, set, workspace)
   workspace:close()
