@@ -493,8 +493,8 @@ static void empty_slots(struct noe_launcher *launcher,
                         const struct child_task *task)
 {
     for (int i = 0; i < SLOTS; i++)
-        if (task->moved[i] &&
-            dup3(launcher->null, launcher->slots[i], O_CLOEXEC) < 0)
+        if (task->moved[i] && dup3(noe_launcher_null(launcher),
+                                   launcher->slots[i], O_CLOEXEC) < 0)
             noe_fd_close(&launcher->slots[i]);
 }
 
