@@ -245,6 +245,22 @@ describe("noether.prune", function()
     assert.same({ name_of(paths[1]) }, helper.list(cache.dir .. "/scripts"))
   end)
 
+  it("leaves alone what another one is about to take", function()
+    local cache <close>, paths = filled(40)
+    local rename, inner = os.rename, nil
+    rawset(os, "rename", function(from, to)
+      rawset(os, "rename", rename)
+      local ok, message = rename(from, to)
+      inner = prune(cache)
+      return ok, message
+    end)
+    finally(function() rawset(os, "rename", rename) end)
+    local outer = prune(cache)
+    assert.same({ 0, 1 }, { inner.count, outer.count })
+    assert.same({ name_of(paths[1]) }, names(outer.scripts))
+    assert.same({}, helper.list(cache.dir .. "/scripts"))
+  end)
+
   it("is done by several at once, each entry by one of them", function()
     local cache <close> = filled()
     for i = 1, 60 do

@@ -7,7 +7,9 @@
 -- is a day older than was asked for. It is given another name first, and looked at again under
 -- that: whoever noted a use before gets it back, and whoever does so after finds nothing, and makes
 -- it anew. In the moment between, a stage that is just being started may miss its script, which is
--- then written again (execution/launch.lua). An environment goes under the lock of its builder.
+-- then written again (execution/launch.lua). An environment goes under the lock of its builder. The
+-- other name tells since when it is that: its own age is no longer to be seen by others, who might
+-- take it for something left, and half of it away, before it is given back.
 --
 -- What nix built for us stays: a root may belong to a lock file that is not in the cache, and
 -- nothing there tells.
@@ -91,10 +93,12 @@ local function move(from, to)
   return nil, sys.stat(from) and ("rename: %s: %s"):format(from, message) or nil
 end
 
+local ASIDE = "^%.gone%-(%d+)%-"
+
 -- Gives an entry another name, if it is still old under that: the name; or nil.
 function Sweep:set_aside(root, name)
   local path = root .. "/" .. name
-  local aside, message = sys.unique_path(root .. "/.tmp-")
+  local aside, message = sys.unique_path(("%s/.gone-%d-"):format(root, math.floor(self.now)))
   if not aside then return self:fail(path, message) end
   local ok
   ok, message = move(path, aside)
@@ -103,7 +107,6 @@ function Sweep:set_aside(root, name)
     self.report.kept = self.report.kept + 1
     return nil
   end
-  sys.touch(aside) -- or others would take it for something left
   return aside
 end
 
@@ -122,9 +125,13 @@ function Sweep:collect_leftover(root, name)
   self:remove("leftovers", path, entry)
 end
 
-function Sweep:collect_old_leftover(root, name)
-  local age = self:age(root .. "/" .. name)
+-- What a builder, or a prune, that died left. Whether it is one.
+function Sweep:is_leftover(root, name)
+  local since = tonumber(name:match(ASIDE))
+  if not since and name:sub(1, 5) ~= ".tmp-" then return false end
+  local age = since and self.now - since or self:age(root .. "/" .. name)
   if age and age > cache.LEFTOVER_SECS then self:collect_leftover(root, name) end
+  return true
 end
 
 -- With the lock of an environment, if nobody has it: whether that is so.
@@ -142,7 +149,7 @@ function Sweep:locked(root, key, work)
 end
 
 function Sweep:scripts(root, name)
-  if name:sub(1, 5) == ".tmp-" then return self:collect_old_leftover(root, name) end
+  if self:is_leftover(root, name) then return end
   if #name ~= 64 or name:find("%X") then return self:foreign(root, name) end
   if self:is_old(root .. "/" .. name) then return self:collect("scripts", root, name) end
   self.report.kept = self.report.kept + 1
@@ -170,7 +177,7 @@ function Sweep:venvs(root, name)
   if built then
     return self:locked(root, built, function() self:collect_leftover(root, name) end)
   end
-  if name:sub(1, 5) == ".tmp-" then return self:collect_old_leftover(root, name) end
+  if self:is_leftover(root, name) then return end
   if locked then return self:lock_file(root, name, locked) end
   if #name ~= 32 or name:find("%X") then return self:foreign(root, name) end
   if self:is_old(root .. "/" .. name) then return self:environment(root, name) end
