@@ -207,8 +207,8 @@ NOE_API void noe_options_init(struct noe_options *options);
 struct noe_result {
     size_t size;
     enum noe_reason reason;
-    int exit_code; /* -1 unless the program exited */
-    int signal;    /* 0 unless a signal ended the program */
+    int exit_code; /* -1 unless the reason is NOE_REASON_EXIT */
+    int signal;    /* 0 unless the reason is NOE_REASON_SIGNAL */
     const char *output;
     size_t output_len;
     const char *errors; /* stderr; first and last part, if truncated */

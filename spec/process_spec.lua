@@ -94,6 +94,13 @@ for _, mode in ipairs(MODES) do
         assert.equal("SIG40", run(sh("kill -40 $$")).signal)
       end)
 
+      it("names no signal that was ours, or came of what we did", function()
+        local flood = assert(run({ "/usr/bin/yes" }, { max_output_bytes = 1000 }))
+        assert.same({ "output_limit" }, { flood.reason, flood.signal, flood.exit_code })
+        local late = assert(run(sh("sleep 60"), { timeout_secs = 0.05 }))
+        assert.same({ "timeout" }, { late.reason, late.signal, late.exit_code })
+      end)
+
       it("comes with all that is known of the run", function()
         local result = assert(run(sh("echo out; echo err >&2")))
         assert.equal("out\n", result.stdout)

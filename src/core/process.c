@@ -623,7 +623,7 @@ static void fill_result(struct noe_process *p, bool has_status, int status)
     result->exit_code = -1;
     if (result->reason == NOE_REASON_EXIT)
         result->exit_code = WEXITSTATUS(status);
-    if (has_status && WIFSIGNALED(status))
+    if (result->reason == NOE_REASON_SIGNAL)
         result->signal = WTERMSIG(status);
     if (noe_ends_join(&p->errors.ends) != 0)
         p->errors.cut = true;
