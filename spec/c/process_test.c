@@ -350,7 +350,7 @@ static struct run *prepare(const char *role, const char *arg)
     noe_options_init(&run->options);
     run->options.argv = run->argv;
     run->options.supervise = kept;
-    run->options.timeout_ms = 20 * 1000;
+    run->options.timeout_ms = 60 * 1000; /* of a machine that is held up */
     (void)noe_launcher_open(&run->launcher, NULL, NULL);
     return run;
 }
