@@ -118,12 +118,13 @@ function runners.c(block, directory)
     helper.quote(directory), compiler_flags(), helper.quote(build)))
 end
 
--- On a terminal, which shows what is typed ahead before the banner: both are left out, and the last
--- prompt, which nobody answers.
+-- On a terminal, which shows what is typed ahead until its echo is off, and that is before the
+-- banner: it is left out, and the last prompt, which nobody answers.
 function runners.console(block, directory)
   local path = helper.write(directory .. "/typed", block.code)
   local output, code = helper.shell(("cd %s && TERM=dumb script -qec %s /dev/null <%s"):format(
-    helper.quote(directory), helper.quote(helper.lua), helper.quote(path)))
+    helper.quote(directory), helper.quote("stty -echo; exec " .. helper.quote(helper.lua)),
+    helper.quote(path)))
   output = output:gsub("\r", "")
   local _, banner = output:find("\nnoether [%d.]+\n")
   return (output:sub((banner or 0) + 1):gsub("> \n$", "")), code
