@@ -67,6 +67,26 @@ function M.note_use(path, stat)
   return errno ~= "ENOENT"
 end
 
+--- How much files hold, those below directories included. Links are not followed.
+-- @tparam {string,...} paths a list, which is used up
+-- @tparam[opt] number max_looks at how many files and directories to look, at most
+-- @treturn number bytes
+-- @treturn boolean whether there was more to look at
+function M.bytes_of(paths, max_looks)
+  local bytes, looks = 0, 0
+  while #paths > 0 and looks < (max_looks or math.huge) do
+    local path = table.remove(paths)
+    local stat = sys.stat(path)
+    local is_directory = stat and stat.type == "directory"
+    for _, name in ipairs(is_directory and sys.list(path) or {}) do
+      paths[#paths + 1] = path .. "/" .. name
+    end
+    if stat and not is_directory then bytes = bytes + stat.size end
+    looks = looks + 1
+  end
+  return bytes, #paths > 0
+end
+
 local Cache = {}
 local metatable = { __index = Cache, __name = "noether.cache" }
 

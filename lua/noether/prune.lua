@@ -50,23 +50,10 @@ function Sweep:is_old(path)
   return age ~= nil and age > self.report.older_than_secs + cache.USE_SECS
 end
 
--- Of the files at a path and below it. Links are not followed.
-local function bytes_of(path)
-  local bytes, waiting = 0, { path }
-  while #waiting > 0 do
-    local at = table.remove(waiting)
-    local stat = sys.stat(at)
-    local is_directory = stat and stat.type == "directory"
-    for _, name in ipairs(is_directory and sys.list(at) or {}) do
-      waiting[#waiting + 1] = at .. "/" .. name
-    end
-    if stat and not is_directory then bytes = bytes + stat.size end
-  end
-  return bytes
-end
-
 local function describe(self, name, path)
-  return { name = name, bytes = bytes_of(path), unused_secs = math.floor(self:age(path) or 0) }
+  return {
+    name = name, bytes = cache.bytes_of{ path }, unused_secs = math.floor(self:age(path) or 0),
+  }
 end
 
 function Sweep:add(sort, entry)

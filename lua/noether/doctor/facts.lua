@@ -389,24 +389,14 @@ end
 
 -- How much the cache holds. A big one is not looked through: `more` says that.
 local function contents(dir)
-  local fact, waiting, looked = { scripts = 0, venvs = 0, bytes = 0, more = false }, {}, 0
+  local fact, paths = { scripts = 0, venvs = 0 }, {}
   for _, sort in ipairs{ "scripts", "venvs" } do
     for _, name in ipairs(sys.list(dir .. "/" .. sort) or {}) do
       if name:find("^%x+$") then fact[sort] = fact[sort] + 1 end
-      waiting[#waiting + 1] = ("%s/%s/%s"):format(dir, sort, name)
+      paths[#paths + 1] = ("%s/%s/%s"):format(dir, sort, name)
     end
   end
-  while #waiting > 0 and looked < MAX_LOOKS do
-    local path = table.remove(waiting)
-    local stat = sys.stat(path)
-    local is_directory = stat and stat.type == "directory"
-    for _, name in ipairs(is_directory and sys.list(path) or {}) do
-      waiting[#waiting + 1] = path .. "/" .. name
-    end
-    if stat and not is_directory then fact.bytes = fact.bytes + stat.size end
-    looked = looked + 1
-  end
-  fact.more = #waiting > 0
+  fact.bytes, fact.more = cache.bytes_of(paths, MAX_LOOKS)
   return fact
 end
 
