@@ -15,12 +15,15 @@ daemon, no container engine, no root. Linux only.]],
 }
 
 supported_platforms = { "linux" }
-dependencies = { "lua >= 5.4, < 5.5", "lua-cjson >= 2.1", "lpeg >= 1.0" }
+dependencies = { "lua >= 5.1, < 5.6", "lua-cjson >= 2.1", "lpeg >= 1.0" }
 
 build = {
   type = "make",
-  build_target = "build/lib/noether/core.so",
+  build_target = "build/lib/rock/noether/core.so",
   install_target = "install-lua",
-  build_variables = { CFLAGS = "$(CFLAGS)", LUA_CFLAGS = "-I$(LUA_INCDIR)" },
-  install_variables = { LUA_DIR = "$(LUADIR)", LUA_LIBDIR = "$(LIBDIR)" },
+  build_variables = { LUA = "rock", CFLAGS = "$(CFLAGS)", LUA_CFLAGS = "-I$(LUA_INCDIR)" },
+  install_variables = {
+    LUA = "rock", CFLAGS = "$(CFLAGS)", LUA_CFLAGS = "-I$(LUA_INCDIR)",
+    LUA_DIR = "$(LUADIR)", LUA_LIBDIR = "$(LIBDIR)",
+  },
 }

@@ -85,6 +85,72 @@ static int floor_spawn(lua_State *L)
     return 1;
 }
 
+/* floor.fork() -> seconds: fork, exit, wait. */
+static int floor_fork(lua_State *L)
+{
+    int status;
+
+    double start = now();
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    waitpid(pid, &status, 0);
+    lua_pushnumber(L, now() - start);
+    return 1;
+}
+
+/* Gives back each byte that comes. */
+static void echo(int from, int to)
+{
+    char byte;
+
+    while (read(from, &byte, 1) == 1 && write(to, &byte, 1) == 1)
+        continue;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+
+    return (left > right) - (left < right);
+}
+
+/* floor.ping(count) -> seconds: the median of so many bytes that go through a
+ * pipe to another process and back. */
+static int floor_ping(lua_State *L)
+{
+    int count = (int)luaL_checkinteger(L, 1);
+    double *secs = lua_newuserdata(L, (size_t)count * sizeof(*secs));
+    int there[2];
+    int back[2];
+    int status;
+
+    if (pipe2(there, O_CLOEXEC) != 0 || pipe2(back, O_CLOEXEC) != 0)
+        return luaL_error(L, "pipe2 failed");
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(there[1]);
+        echo(there[0], back[1]);
+        _exit(0);
+    }
+    close(there[0]);
+    for (int i = 0; i < count; i++) {
+        char byte = 'x';
+        double start = now();
+        if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
+            return luaL_error(L, "the other process is gone");
+        secs[i] = now() - start;
+    }
+    close(there[1]);
+    close(back[0]);
+    close(back[1]);
+    waitpid(pid, &status, 0);
+    qsort(secs, (size_t)count, sizeof(*secs), compare);
+    lua_pushnumber(L, secs[count / 2]);
+    return 1;
+}
+
 /* floor.grow(bytes) -> a block of touched memory, kept by the caller. */
 static int floor_grow(lua_State *L)
 {
@@ -112,11 +178,11 @@ int luaopen_floor(lua_State *L);
 
 __attribute__((visibility("default"))) int luaopen_floor(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"run", floor_run},
-                                         {"spawn", floor_spawn},
-                                         {"grow", floor_grow},
-                                         {"files_limit", floor_files_limit},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"run", floor_run},   {"spawn", floor_spawn},
+        {"fork", floor_fork}, {"ping", floor_ping},
+        {"grow", floor_grow}, {"files_limit", floor_files_limit},
+        {NULL, NULL}};
 
     luaL_newlib(L, functions);
     return 1;

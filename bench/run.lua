@@ -8,7 +8,10 @@ package.cpath = build .. "/bench/?.so;" .. package.cpath
 
 local json = require "noether.json"
 
-local PARTS = { "spawn", "capture", "stage", "venv", "sandbox", "json", "layers", "scale", "nix" }
+local PARTS = {
+  "machine", "load", "spawn", "luas", "capture", "stage", "warm", "fork", "session", "calls",
+  "venv", "sandbox", "network", "files", "mcp", "json", "layers", "scale", "fleet", "nix",
+}
 
 local function milliseconds(secs)
   if not secs then return (" "):rep(10) end
@@ -43,7 +46,15 @@ local function print_rows(rows)
   return held
 end
 
-local report = { rows = json.array{} }
+-- What is measured: the commit, with a "+" where the files are not as they are in it.
+local function commit()
+  local pipe = io.popen "git rev-parse HEAD 2>/dev/null; git status --porcelain -uno 2>/dev/null"
+  local hash, change = pipe:read "l", pipe:read "l"
+  pipe:close()
+  return hash and hash .. (change and "+" or "")
+end
+
+local report = { commit = commit(), rows = json.array{} }
 local parts = { table.unpack(arg, 2) }
 local held = true
 print(("%-52s %11s %11s %10s %10s %10s"):format("", "ratio", "limit", "p50 ms", "p95 ms", "p99 ms"))

@@ -1,50 +1,61 @@
 -- SPDX-License-Identifier: MIT
 --- What a sandbox adds to /usr/bin/true: native against bubblewrap with the same description, each
--- less the bare spawn of the same series; what native's steps cost; runs per second at 1, 2 and 8
--- at once; and that the ten-thousandth run costs what the first did.
+-- less the bare spawn of the same series, and both against a run without walls; what native's steps
+-- cost; runs at 1, 2, 8 and 64 at once; what the launcher keeps; and that the ten-thousandth run
+-- costs what the first did.
+local descriptions = require "noether.sandbox.description"
 local core = require "noether.core"
 local floor = require "floor"
 local isolation = require "noether.isolation"
 local measure = require "measure"
 local process = require "noether.process"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 
 local M = {}
 
 local TRUE = "/usr/bin/true"
 
--- Launch options of a backend; nil where it does not work here.
-local function options_of(backend)
+-- Launch options of a backend, and what `more` adds to its description; nil where it does not work
+-- here.
+local function options_of(backend, more)
   local chosen, err = isolation.choose(backend, process.launch, { path = "/usr/bin" })
   if not chosen then
     print(("(%s does not work here: %s)"):format(backend, err))
     return nil
   end
-  local description = isolation.system()
+  local description = tables.merged(descriptions.system(), more)
   description.limits = { private_bytes = 256 * 2 ^ 20, private_files = 65536, processes = 256 }
-  return { sandbox = isolation.apply(chosen, description) }
+  return { sandbox = descriptions.of_backend(chosen, description) }
+end
+
+local function finish(opts, argv)
+  local proc = assert(process.launch(argv or { TRUE }, opts))
+  local result = assert(proc:wait())
+  assert(result.ok)
+  proc:close()
+  return result
 end
 
 local function run(opts, argv)
-  return measure.time(function()
-    local proc = assert(process.launch(argv or { TRUE }, opts))
-    assert(assert(proc:wait()).ok)
-    proc:close()
-  end)
+  return measure.time(function() finish(opts, argv) end)
 end
 
 -- Bubblewrap with the same description and nothing of ours: no filter, no rules, no limits.
 local function run_bare_bwrap(opts)
-  local sandbox = isolation.checked(opts.sandbox)
+  local sandbox = descriptions.checked(opts.sandbox)
   local argv = assert(core.bwrap_argv(sandbox, sandbox.limits, { TRUE }))
   return run({ supervise = false }, argv)
 end
 
-local function added(label, summary, base, rival)
+-- What a rival adds over a base of its own, or the same.
+local function added(label, summary, base, rival, limit, rival_base)
   local row = measure.row(label, {
     p50 = summary.p50 - base.p50, p95 = summary.p95 - base.p95, p99 = summary.p99 - base.p99,
   })
-  if rival then row.ratio, row.limit = row.p50 / (rival.p50 - base.p50), 0.5 end
+  if rival then
+    row.ratio, row.limit = row.p50 / (rival.p50 - (rival_base or base).p50), limit
+  end
   return row
 end
 
@@ -83,14 +94,49 @@ local function per_second(opts, at_once, runs)
   return runs / (sys.clock() - start)
 end
 
-local function throughput_rows(label, opts, runs)
-  local rows = {}
-  for _, at_once in ipairs{ 1, 2, 8 } do
-    local secs = 1 / per_second(opts, at_once, runs)
-    rows[#rows + 1] = measure.row(("%s: %d at once, time per run"):format(label, at_once),
-      { p50 = secs, p95 = secs, p99 = secs })
+local AT_ONCE = { 1, 2, 8, 64 }
+
+-- Seconds for each run by contestant and number at once; those of a number take turns.
+local function throughput(contestants, runs)
+  local summaries = {}
+  for _, at_once in ipairs(AT_ONCE) do
+    local list = {}
+    for index, contestant in ipairs(contestants) do
+      list[index] = { name = contestant.name, run = function()
+        return 1 / per_second(contestant.opts, at_once, runs)
+      end }
+    end
+    summaries[at_once] = measure.take_turns(list, 3)
+  end
+  return summaries
+end
+
+-- Of 8 at once against bubblewrap with our jail, of 64 against 8.
+local function throughput_rows(contestants, runs)
+  local summaries, rows = throughput(contestants, runs), {}
+  for _, contestant in ipairs(contestants) do
+    for _, at_once in ipairs(AT_ONCE) do
+      local base, limit
+      if at_once == 8 and contestant.times then
+        base, limit = summaries[8].bwrap, 1 / contestant.times
+      elseif at_once == 64 then
+        base, limit = summaries[8][contestant.name], contestant.times and 1.05
+      end
+      rows[#rows + 1] = measure.row(("%s: %d at once, time per run"):format(contestant.name,
+        at_once), summaries[at_once][contestant.name], base, limit)
+    end
   end
   return rows
+end
+
+-- What stays of the launcher while it stands by.
+local function launcher_row()
+  local bytes = 0
+  for line in io.lines(("/proc/%d/status"):format((core.launcher()))) do
+    local kib = line:match "^VmRSS:%s*(%d+) kB"
+    if kib then bytes = tonumber(kib) * 1024 end
+  end
+  return { name = "launcher: resident", bytes = bytes, max_bytes = 1.5 * 2 ^ 20 }
 end
 
 -- The last thousand against the first thousand.
@@ -115,24 +161,49 @@ end
 -- @treturn table rows
 function M.run(opts)
   local rounds = opts.rounds or 400
-  local native, bwrap = options_of("native"), options_of("bwrap")
-  if not native or not bwrap then return {} end
+  local direct, bwrap = options_of("native"), options_of("bwrap")
+  if not direct or not bwrap then return {} end
+  local native = tables.merged(direct, { launcher = true })
+  local quiet = options_of("native", { loopback = false })
+  local without = tables.merged(quiet, { launcher = true })
+  assert(measure.stand_by(function() return finish{ launcher = true } end),
+    "no launcher: noether doctor")
   local summaries = measure.take_turns({
     { name = "floor", run = function() return floor.spawn(TRUE) end },
-    { name = "kept", run = function() return run({}) end },
+    { name = "kept", run = function() return run{} end },
+    { name = "stands by", run = function() return run{ launcher = true } end },
     { name = "native", run = function() return run(native) end },
+    { name = "direct", run = function() return run(direct) end },
+    { name = "quiet", run = function() return run(quiet) end },
+    { name = "without", run = function() return run(without) end },
     { name = "bwrap", run = function() return run(bwrap) end },
     { name = "bare bwrap", run = function() return run_bare_bwrap(bwrap) end },
   }, rounds)
   local rows = {
     added("added by the supervisor alone", summaries.kept, summaries.floor),
-    added("added by native", summaries.native, summaries.floor, summaries["bare bwrap"]),
+    added("added by a supervisor that stood by", summaries["stands by"], summaries.floor),
+    added("added by native, direct", summaries.direct, summaries.floor, summaries["bare bwrap"],
+      0.5),
+    added("added by native, by launcher", summaries.native, summaries.floor,
+      summaries["bare bwrap"], 0.35),
+    added("added by native without loopback, direct", summaries.quiet, summaries.floor,
+      summaries["bare bwrap"]),
+    added("added by native without loopback, by launcher", summaries.without, summaries.floor,
+      summaries["bare bwrap"], 0.18),
+    added("added by native to a run without walls", summaries.native, summaries["stands by"],
+      summaries.bwrap, 0.2, summaries.kept),
+    launcher_row(),
     added("added by bwrap alone", summaries["bare bwrap"], summaries.floor),
     added("added by bwrap with our jail", summaries.bwrap, summaries.floor),
   }
   append(rows, step_rows(native, rounds))
-  append(rows, throughput_rows("native", native, rounds))
-  append(rows, throughput_rows("bwrap", bwrap, rounds // 2))
+  append(rows, throughput_rows({
+    { name = "native, direct", opts = direct },
+    { name = "native, by launcher", opts = native, times = 2.5 },
+    { name = "native without loopback, direct", opts = quiet },
+    { name = "native without loopback, by launcher", opts = without, times = 4 },
+    { name = "bwrap", opts = bwrap },
+  }, rounds // 2))
   if opts.long then
     local row, grown = growth_row(native, 10000)
     append(rows, { row, {

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
 --- A stage that requires a package: with its environment there already, against the same stage
 -- without any; and with one to be built, against `python3 -m venv` and `pip install` by hand.
+local commands = require "noether.command"
 local json = require "noether.json"
 local measure = require "measure"
 local noether = require "noether"
-local process = require "noether.process"
 local sys = require "noether.sys"
 
 local M = {}
@@ -18,7 +18,7 @@ local WITH = {
 }
 
 local function command(argv, stdin)
-  local result = assert(process.run(argv, { isolation = "none", stdin = stdin }))
+  local result = assert(commands.run(argv, { isolation = "none", stdin = stdin }))
   assert(result.ok, result.stderr)
 end
 

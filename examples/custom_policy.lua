@@ -4,7 +4,7 @@
 --
 -- It needs nothing but a Lua interpreter that finds the modules:
 --
---     LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/lib/?.so;;' \
+--     LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/lib/5.4/?.so;;' \
 --       lua5.4 examples/custom_policy.lua
 local noether = require "noether"
 

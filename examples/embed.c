@@ -18,9 +18,9 @@ static struct noe_process *start(struct noe_launcher *launcher,
                                  const char *script, struct noe_error *err)
 {
     const char *argv[] = {"/usr/bin/sh", "-c", script, NULL};
-    struct noe_limits limits = {.size = sizeof(limits)};
+    struct noe_limits limits;
     struct noe_sandbox sandbox = {.size = sizeof(sandbox)};
-    struct noe_options options = {.size = sizeof(options)};
+    struct noe_options options;
     struct noe_process *process = NULL;
 
     noe_limits_init(&limits);
@@ -90,7 +90,7 @@ int main(void)
 {
     static const char *const scripts[COUNT] = {"while :; do :; done",
                                                "printf $((6 * 7))"};
-    struct noe_error err = {.size = sizeof(err)};
+    struct noe_error err = NOE_ERROR_INIT;
     struct noe_launcher *launcher = NULL;
     struct noe_process *running[COUNT] = {NULL};
     int failed = noe_launcher_open(&launcher, NULL, &err);

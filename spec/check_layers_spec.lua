@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 
 -- The check, over a tree that has only these files.
 local function check(files)
@@ -8,26 +8,29 @@ local function check(files)
     helper.write(root .. "/" .. directory .. "/.keep", "")
   end
   for path, text in pairs(files) do helper.write(root .. "/" .. path, text) end
-  return helper.shell(("cd %s && %s tools/check-layers.lua %s"):format(
+  return helper.shell(("cd %s && %s tools/test/check-layers.lua %s"):format(
     helper.quote(helper.root), helper.quote(helper.lua), root))
 end
 
 local ALLOWED = {
-  ["src/core/a.c"] = '#include "a.h"\n#include <lualike.h>\n#include "../jail/protocol.h"\n',
+  ["src/core/a.c"] = '#include "a.h"\n#include <lualike.h>\n#include "../base/protocol.h"\n',
   ["src/core/a.h"] = '#include "noether.h"\n',
-  ["src/core/uapi.h"] = "",
-  ["src/jail/protocol.h"] = "",
-  ["src/jail/main.c"] = '#include "protocol.h"\n#include "../core/uapi.h"\n',
+  ["src/base/uapi.h"] = "",
+  ["src/base/protocol.h"] = "",
+  ["src/jail/main.c"] = '#include "base/protocol.h"\n#include "../base/uapi.h"\n',
   ["src/binding/a.c"] = '#include <lua.h>\n#include "core/a.h"\n#include "noether.h"\n',
-  ["src/main.c"] = "#include <lauxlib.h>\n",
+  ["src/cmd/main.c"] = "#include <lauxlib.h>\n",
   ["include/noether.h"] = "#include <stddef.h>\n",
-  ["lua/noether/init.lua"] = 'local executor = require "noether.executor"\n',
-  ["lua/noether/executor.lua"] = 'require("noether.sys")\nrequire"noether.task"\n',
-  ["lua/noether/task.lua"] = 'require "noether.error"\n',
+  ["lua/noether/init.lua"] = 'local executor = require "noether.executor.local"\n',
+  ["lua/noether/executor/local.lua"] = 'require("noether.sys")\nrequire"noether.run.task"\n',
+  ["lua/noether/run/task.lua"] = 'require "noether.error"\n',
   ["lua/noether/error.lua"] = "-- require 'noether.sys' would be wrong\n",
   ["lua/noether/sys.lua"] = "require 'noether.core'\nrequire 'noether.compat'\n",
   ["lua/noether/json.lua"] = 'require "cjson"\n',
   ["lua/noether/compat.lua"] = "return {}\n",
+  ["lua/noether/policy/languages/b.lua"] = "require 'noether.policy.languages.a'\n",
+  ["lua/noether/policy/languages/a.lua"] = "require 'noether.resource'\n",
+  ["lua/noether/resource.lua"] = "return {}\n",
   ["lua/noether/policy/pip.lua"] = 'require "lpeg"\nlocal js = [[\nrequire("fs")\n]]\n',
 }
 
@@ -38,25 +41,26 @@ local REFUSED = {
   { "a jail file that sees a binding", "src/jail/b.c", '#include "binding/b.h"\n',
     ["src/binding/b.h"] = "" },
   { "a jail file that sees the core", "src/jail/b.c", '#include "../core/a.h"\n' },
-  { "a binding that sees the jail", "src/binding/b.c", '#include "jail/protocol.h"\n' },
+  { "a binding that sees the jail", "src/binding/b.c", '#include "jail/jail.h"\n',
+    ["src/jail/jail.h"] = "" },
   { "an installed header that sees another", "include/b.h", '#include "core/a.h"\n' },
   { "a C file without a place", "src/b.c", "\n" },
-  { "a module that requires the one above", "lua/noether/store.lua",
-    "\n\nrequire 'noether.executor'", line = 3 },
-  { "a module that requires the core past its doors", "lua/noether/cache.lua",
+  { "a module that requires the one above", "lua/noether/stage/stage.lua",
+    "\n\nrequire 'noether.executor.local'", line = 3 },
+  { "a module that requires the core past its doors", "lua/noether/cache/scripts.lua",
     "require 'noether.core'" },
   { "a policy that requires a leaf", "lua/noether/policy/errors.lua",
     "local e = require 'noether.error'" },
   { "a policy that requires another policy", "lua/noether/policy/languages/python.lua",
     "require 'noether.policy.pip'" },
-  { "a leaf that requires a leaf", "lua/noether/effects.lua", "require 'noether.error'" },
-  { "lpeg outside of the policies", "lua/noether/store.lua", "require 'lpeg'" },
-  { "cjson past the json module", "lua/noether/store.lua", "require 'cjson'" },
-  { "a library that the project does not use", "lua/noether/store.lua", "require 'socket'" },
+  { "a leaf that requires a leaf", "lua/noether/inspect.lua", "require 'noether.error'" },
+  { "lpeg outside of the policies", "lua/noether/stage/stage.lua", "require 'lpeg'" },
+  { "cjson past the json module", "lua/noether/stage/stage.lua", "require 'cjson'" },
+  { "a library that the project does not use", "lua/noether/stage/stage.lua", "require 'socket'" },
   { "a module without a layer", "lua/noether/other.lua", "return {}" },
-  { "a module that requires the whole", "lua/noether/store.lua", "require 'noether'" },
-  { "a circle", "lua/noether/store.lua", "require 'noether.cache'", line = "lua/noether:1:",
-    ["lua/noether/cache.lua"] = "require 'noether.store'" },
+  { "a module that requires the whole", "lua/noether/stage/stage.lua", "require 'noether'" },
+  { "a circle", "lua/noether/stage/stage.lua", "require 'noether.stage.input'",
+    line = "lua/noether:1:", ["lua/noether/stage/input.lua"] = "require 'noether.stage.stage'" },
 }
 
 local function with_allowed(files)
@@ -68,7 +72,7 @@ end
 
 describe("check-layers", function()
   it("accepts this project", function()
-    local output, code = helper.shell(("cd %s && %s tools/check-layers.lua ."):format(
+    local output, code = helper.shell(("cd %s && %s tools/test/check-layers.lua ."):format(
       helper.quote(helper.root), helper.quote(helper.lua)))
     assert.same({ "", 0 }, { output, code })
   end)

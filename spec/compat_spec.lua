@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+local helper = require "spec.support.helper"
 local compat = require "noether.compat"
 
 describe("compat", function()
@@ -18,6 +18,27 @@ describe("compat", function()
     assert.is_nil(chunk)
     assert.matches("^chunk:1:", message)
     assert.is_nil(compat.load_text(string.dump(function() end), "=chunk", env))
+  end)
+
+  it("takes Lua's own coroutines where a host puts others in their place, as nginx does", function()
+    local output, code = helper.shell(helper.quote(helper.lua) .. " -e " .. helper.quote[[
+      for _, name in ipairs{ "create", "resume", "status", "yield" } do
+        coroutine["_" .. name] = coroutine[name]
+        coroutine[name] = function() error("API disabled in this context") end
+      end
+      local noether = require "noether"
+      local executor = noether.check(noether.executor{
+        functions = { double = function(n) return n * 2 end },
+      })
+      local code = 'execute() { noether double "$1"; }'
+      local stage = { language = "bash", code = code, effects = { "Process", { Call = "double" } } }
+      local set = noether.check(noether.set())
+      set:add(noether.check(executor:start(stage, 21)))
+      print((noether.check(set:next(30)):wait(0)))
+      set:close()
+      executor:close()]])
+    assert.equal("42\n", output)
+    assert.equal(0, code)
   end)
 
   it("collects tables with a finalizer", function()

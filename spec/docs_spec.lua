@@ -1,30 +1,36 @@
 -- SPDX-License-Identifier: MIT
 --- README.md and docs/ against the project: every block is run and what it prints compared
--- (spec/blocks.lua), and every option, limit, kind, hook, word, function and variable stands in
--- them, with nothing else beside them.
-local blocks = require "spec.blocks"
-local helper = require "spec.helper"
-local budget = require "noether.budget"
-local caching = require "noether.caching"
-local config = require "noether.config"
+-- (spec/support/blocks.lua), and every option, limit, kind, hook, word, function and variable
+-- stands in them, with nothing else beside them.
+local descriptions = require "noether.sandbox.description"
+local command = require "noether.command"
+local blocks = require "spec.support.blocks"
+local helper = require "spec.support.helper"
+local budget = require "noether.executor.budget"
+local caching = require "noether.executor.answers"
+local calls = require "noether.run.calls"
+local verdict = require "noether.run.verdict"
+local config = require "noether.executor.config"
 local errors = require "noether.error"
 local isolation = require "noether.policy.isolation"
 local noether = require "noether"
-local process = require "noether.process"
-local prune = require "noether.prune"
-local retry = require "noether.retry"
-local shapes = require "noether.policies.shapes"
-
-local readme = helper.read(helper.root .. "/README.md")
+local prune = require "noether.cache.prune"
+local remote = require "noether.fleet.remote"
+local retry = require "noether.executor.retry"
+local shapes = require "noether.overrides.shapes"
+local worker = require "noether.fleet.worker"
 
 local function read_document(name)
   return helper.read(("%s/docs/%s.md"):format(helper.root, name))
 end
 
--- Rows of the tables below a heading of a text, which is the README's where none is given: the
--- cells of each, by the name in the first, without its `.
+local readme = helper.read(helper.root .. "/README.md")
+local reference, many, runtimes =
+  read_document("reference"), read_document("many"), read_document("runtimes")
+
+-- Rows of the tables below a heading of a text: the cells of each, by the name in the first,
+-- without its `.
 local function rows_under(heading, text)
-  text = text or readme
   local _, from = text:find("\n## " .. heading .. "\n", 1, true)
   assert(from, "there is no heading " .. heading)
   local section = text:sub(from, (text:find("\n## ", from, true) or 0) - 1)
@@ -111,12 +117,12 @@ local function variables_in_sources()
   return names
 end
 
-local function variables_in_readme()
-  local names = rows_under("Environment")
-  for name in readme:gmatch("`(NOETHER_%u[%u_]+)`") do
+local function variables_in_reference()
+  local names = rows_under("Environment", reference)
+  for name in reference:gmatch("`(NOETHER_%u[%u_]+)`") do
     names[name] = true
   end
-  for name in readme:gmatch("`(LUA_%u+)`") do
+  for name in reference:gmatch("`(LUA_%u+)`") do
     names[name] = true
   end
   return names
@@ -148,11 +154,16 @@ local function assert_readable(block)
   end
 end
 
+-- A directory that only root may use is none for the stages of a root that may not mount.
+local function is_for_here(block)
+  return helper.can_make_hosts() or not block.code:find("mkdtemp", 1, true)
+end
+
 for _, document in ipairs(DOCUMENTS) do
   describe(document, function()
     local list = blocks.read(document)
     for _, block in ipairs(list) do
-      if blocks.is_run(block) then
+      if blocks.is_run(block) and is_for_here(block) then
         it(("has an example of %s in line %d that prints what it says"):format(
           block.language, block.line), function()
           local output, code = blocks.run(block, list, helper.tmpdir())
@@ -190,71 +201,112 @@ for _, document in ipairs(DOCUMENTS) do
 end
 
 describe("README.md", function()
-  it("has examples of everything that is run", function()
+  it("is one page", function()
+    local _, lines = readme:gsub("\n", "")
+    assert.truthy(lines <= 240, lines)
+  end)
+
+  it("has examples of the first steps", function()
     local counts = {}
     for _, block in ipairs(blocks.read("README.md")) do
       counts[block.language] = (counts[block.language] or 0) + 1
     end
-    assert.truthy(counts.lua >= 6 and counts.c >= 1 and counts.sh >= 2)
+    assert.truthy(counts.lua >= 4 and counts.sh >= 1)
   end)
 
+  it("leads to every page of docs, itself or by way of another page", function()
+    local pages, reached, queue = {}, {}, { "README.md", "CONTRIBUTING.md" }
+    for _, name in ipairs(helper.list(helper.root .. "/docs")) do
+      if name:find("%.md$") then pages["docs/" .. name] = true end
+    end
+    for _, page in ipairs(queue) do
+      for name in helper.read(helper.root .. "/" .. page):gmatch("%]%(([%w_/-]*%.md)[#)]") do
+        local path = "docs/" .. name:gsub("^docs/", "")
+        if pages[path] and not reached[path] then
+          queue[#queue + 1] = path
+          reached[path] = true
+        end
+      end
+    end
+    assert.same(pages, reached)
+  end)
+end)
+
+describe("docs/reference.md", function()
   it("lists the options of an executor, with their defaults", function()
-    local rows = rows_under("Options of an executor")
+    local rows = rows_under("Options of an executor", reference)
     assert.same(sorted_keys(config.EXECUTOR_OPTIONS), sorted_keys(rows))
     assert_defaults(rows, config.DEFAULTS)
   end)
 
   it("lists the options of pip, with their defaults", function()
-    local rows = rows_under("Packages")
+    local rows = rows_under("Packages", runtimes)
     assert.same(sorted_keys(config.PIP_OPTIONS), sorted_keys(rows))
     assert_defaults(rows, config.PIP_DEFAULTS)
   end)
 
+  it("lists the options of npm, with their defaults", function()
+    local rows = rows_under("Packages of npm", runtimes)
+    assert.same(sorted_keys(config.NPM_OPTIONS), sorted_keys(rows))
+    assert_defaults(rows, config.NPM_DEFAULTS)
+  end)
+
   it("lists the options of a call and the limits, with their defaults", function()
-    local rows = rows_under("Options of a call")
-    assert.same(sorted_keys(config.CALL_OPTIONS, process.LIMITS), sorted_keys(rows))
+    local rows = rows_under("Options of a call", reference)
+    assert.same(sorted_keys(config.CALL_OPTIONS, config.LIMITS), sorted_keys(rows))
     assert_defaults(rows, config.DEFAULTS)
     assert_defaults(rows, isolation.limits)
+    assert_defaults(rows, calls.DEFAULTS)
+    assert_defaults(rows, verdict.DEFAULTS)
   end)
 
   it("lists the options of executors over executors, with their defaults", function()
-    local rows = rows_under("Retry, budget, cache")
+    local rows = rows_under("Retry, budget, cache", many)
     assert.same(sorted_keys(retry.OPTIONS, budget.OPTIONS, caching.OPTIONS), sorted_keys(rows))
     assert_defaults(rows, retry.DEFAULTS)
     assert_defaults(rows, caching.DEFAULTS)
-    local text = readme:match("%*%*Retry%*%*(.-)by default")
+    local text = many:match("%*%*Retry%*%*(.-)by default")
     for _, kind in ipairs(retry.DEFAULT_KINDS) do
       assert.truthy(text:find("`" .. kind .. "`", 1, true), kind)
     end
   end)
 
   it("lists the options of prune, with their defaults", function()
-    local rows = rows_under("The cache")
+    local rows = rows_under("The cache", runtimes)
     assert.same(sorted_keys(prune.OPTIONS), sorted_keys(rows))
     assert_defaults(rows, prune.DEFAULTS)
   end)
 
+  it("lists the options of remote and of a worker, with their defaults", function()
+    local rows = rows_under("Options of remote", read_document("fleet"))
+    assert.same(sorted_keys(remote.OPTIONS), sorted_keys(rows))
+    assert_defaults(rows, remote.DEFAULTS)
+    rows = rows_under("Options of a worker", read_document("fleet"))
+    assert.same(sorted_keys(worker.OPTIONS), sorted_keys(rows))
+    assert_defaults(rows, worker.DEFAULTS)
+  end)
+
   it("lists the options of run and spawn", function()
-    local rows = rows_under("Options of run and spawn")
-    assert.same(sorted_keys(process.RUN_OPTIONS), sorted_keys(rows))
+    local rows = rows_under("Options of run and spawn", reference)
+    assert.same(sorted_keys(command.OPTIONS), sorted_keys(rows))
   end)
 
   it("lists the kinds of errors, with whose fault each is", function()
-    assert_kinds(rows_under("Results, info, errors"))
+    assert_kinds(rows_under("Results, info, errors", reference))
   end)
 
   it("lists the functions of the module", function()
     for name, value in pairs(noether) do
       local called = type(value) == "function" and name .. "(" or name
-      assert.truthy(readme:find("noether." .. called, 1, true), "noether." .. name)
+      assert.truthy(reference:find("noether." .. called, 1, true), "noether." .. name)
     end
-    for name in readme:gmatch("noether%.([%l_]+)%f[^%w_.]%(") do
+    for name in reference:gmatch("noether%.([%l_]+)%f[^%w_.]%(") do
       assert.truthy(noether[name], "noether." .. name)
     end
   end)
 
   it("lists the environment variables that the sources read, and no other", function()
-    assert.same(sorted_keys(variables_in_sources()), sorted_keys(variables_in_readme()))
+    assert.same(sorted_keys(variables_in_sources()), sorted_keys(variables_in_reference()))
   end)
 end)
 
@@ -287,7 +339,7 @@ describe("docs/isolation.md", function()
   end)
 
   it("lists the limits and the backends", function()
-    local limits = sorted_keys(process.LIMITS, { timeout_secs = 1, max_output_bytes = 1 })
+    local limits = sorted_keys(descriptions.LIMITS, { timeout_secs = 1, max_output_bytes = 1 })
     assert.same(limits, sorted_keys(rows_under("Limits", text)))
     local backends = {}
     for _, name in ipairs(config.EXECUTOR_OPTIONS.isolation) do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+require "spec.support.helper"
 local errors = require "noether.error"
 
 describe("errors", function()
@@ -22,7 +22,7 @@ describe("errors", function()
   end)
 
   it("say whose fault each kind is", function()
-    local faults = { caller = 5, host = 8, us = 2, run = 6, stage = 3 }
+    local faults = { caller = 8, host = 9, us = 2, run = 11, stage = 4 }
     local seen = {}
     for _, entry in ipairs(errors.KINDS) do
       assert.equal(entry.fault, errors.fault(entry.kind))

@@ -1,17 +1,17 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 
 -- Runs one test with this body under the check, in a busted of its own.
 local function run_test(body)
   local path = helper.write(helper.tmpdir() .. "/x_spec.lua", ([[
-    local helper = require "spec.helper"
+    local helper = require "spec.support.helper"
     local lfs = require "lfs"
     local kept = {}
     it("is the test", function() %s end)
     it("comes after it", function() kept.file = nil end)
   ]]):format(body))
   local build = helper.lua:match "^(.*)/bin/[^/]*$"
-  return helper.shell(("cd %s && env -u SPEC_COUNTS tools/spec.sh %s %s"):format(
+  return helper.shell(("cd %s && env -u SPEC_EVENTS tools/test/spec.sh %s %s"):format(
     helper.quote(helper.root), helper.quote(build), path))
 end
 

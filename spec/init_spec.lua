@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local noether = require "noether"
 
 describe("noether", function()
@@ -13,6 +13,40 @@ describe("noether", function()
       helper.quote(program)))
     assert.equal("", output)
     assert.equal(0, code)
+  end)
+
+  -- What a program prints that finds the library by a path from where it is started.
+  local function run(code)
+    local modules = helper.lua:match("^(.*)/bin/[^/]+$") .. "/lib/5.4/?.so;;"
+    local output, status = helper.shell(helper.sanitizers_first
+      .. ("cd %s && LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH=%s lua5.4 -e %s"):format(
+      helper.quote(helper.root), helper.quote(modules), helper.quote(code)))
+    assert.equal(0, status, output)
+    return output
+  end
+
+  it("loads what is used when it is used", function()
+    assert.equal("nil\ttable\ttrue\n", run[[
+      local noether = require "noether"
+      local before = package.loaded["noether.stage.store.memory"]
+      local store = noether.store.memory()
+      local found = false
+      for name in pairs(noether) do found = found or name == "executor" end
+      print(before, type(store), found)]])
+  end)
+
+  it("needs no more files once all is loaded", function()
+    local code = [[
+      local noether = require "noether"
+      %s
+      require("lfs").chdir("/")
+      print(pcall(function()
+        return noether.execute{
+          language = "bash", code = "execute() { echo $1; }", input = 42, isolation = "none",
+        }, noether.trace.page{}
+      end))]]
+    assert.matches("^true\t42\t<!DOCTYPE", run(code:format("noether.preload()")))
+    assert.matches("^false\t", run(code:format("")))
   end)
 
   it("has one version, that of the header", function()

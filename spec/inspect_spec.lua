@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+require "spec.support.helper"
 local inspect = require("noether.inspect").inspect
 local errors = require "noether.error"
 
@@ -44,5 +44,13 @@ describe("inspect", function()
   it("shows errors by their message", function()
     local err = errors.new{ kind = "closed", message = "it is over" }
     assert.equal("<noether.error: it is over>", inspect(err))
+  end)
+
+  it("shows handles by their kind: what is in them is not for logs", function()
+    local noether = require "noether"
+    local executor = noether.executor{ env = { SECRET = "do-not-tell" } }
+    assert.equal("<noether.executor>", inspect(executor))
+    assert.equal("{ { 1 }, {} }", inspect{ noether.array{ 1 }, noether.array{} })
+    executor:close()
   end)
 end)

@@ -1,15 +1,16 @@
 -- SPDX-License-Identifier: MIT
 --- make install, uninstall and dist: what was installed can be used where it is, by Lua, by C and
 -- through pkg-config, and goes without a trace.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 
 local build = helper.lua:match("^(.*)/bin/[^/]+$")
 
 -- What was built is taken as it is: the tree may be one that nothing can be written to.
 local function make(goal, destination)
-  local command = "cd %s && make --no-print-directory -o all -o %s BUILD=%s DESTDIR=%s %s"
-  local output, code = helper.shell(command:format(helper.quote(helper.root),
-    helper.quote(build .. "/lib/noether/core.so"), helper.quote(build),
+  local command = "cd %s && make --no-print-directory -o all -o %s/lib/5.4/noether/core.so "
+    .. "-o %s/lib/5.4/noether/redis.so BUILD=%s DESTDIR=%s %s"
+  local place = helper.quote(build)
+  local output, code = helper.shell(command:format(helper.quote(helper.root), place, place, place,
     helper.quote(destination), goal))
   assert.equal(0, code, output)
 end
@@ -50,6 +51,9 @@ describe("make install", function()
       "lib/libnoether.a", "lib/libnoether.so", "lib/libnoether.so.0", "lib/pkgconfig/noether.pc",
       "lib/lua/5.4/noether/core.so", "share/lua/5.4/noether/init.lua",
       "share/lua/5.4/noether/policy/languages/python.lua", "share/man/man1/noether.1",
+      "share/doc/noether/README.md", "share/doc/noether/docs/recipes.md",
+      "share/doc/noether/examples/hello.lua",
+      "share/doc/noether/examples/policies/languages/ruby.lua",
       "share/noether/apparmor.d/noether-lua", "share/bash-completion/completions/noether",
     } do
       assert.truthy(list["./usr/local/" .. path], path)
@@ -109,9 +113,9 @@ describe("make dist", function()
       git config user.email nobody@localhost && git config user.name nobody
       mkdir src && echo one >src/file && git add . && git commit -qm one
       echo draft >draft
-      %s/tools/dist.sh 1.2.3 ../first.tar.gz
+      %s/tools/pack/dist.sh 1.2.3 ../first.tar.gz
       touch -d 2001-01-01 src/file && umask 077
-      %s/tools/dist.sh 1.2.3 ../second.tar.gz
+      %s/tools/pack/dist.sh 1.2.3 ../second.tar.gz
       cmp ../first.tar.gz ../second.tar.gz
       tar tvzf ../first.tar.gz | awk '{ print $1, $2, $6 }']]):format(
       helper.quote(directory), helper.quote(helper.root), helper.quote(helper.root)))

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local cjson = require "cjson"
 local json = require "noether.json"
 
@@ -247,9 +247,24 @@ describe("json.encode", function()
     local shared = { 1.0 }
     assert.equal("[[1.0],[1.0]]", encoded { shared, shared })
     local doubled = nested(40, function(t) return t and { t, t } or {} end)
-    local text, message = json.encode(doubled)
+    local text, message, limit = json.encode(doubled)
     assert.is_nil(text)
-    assert.matches("too large for JSON$", message)
+    assert.matches("too large: ", message)
+    assert.equal(2 ^ 30, limit)
+    assert.truthy(message:find(("%d"):format(limit), 1, true), message)
+  end)
+
+  it("says at once of a long string that it is too large", function()
+    local long = ("x"):rep(179000000)
+    local before = os.clock()
+    for _, value in ipairs{ long, { a = { long } }, { [long] = 1 } } do
+      local text, message, limit = json.encode(value)
+      assert.is_nil(text)
+      assert.matches("too large: ", message)
+      assert.equal(2 ^ 30, limit)
+    end
+    assert.is_true(os.clock() - before < 1)
+    assert.is_nil((select(3, json.encode(0 / 0))))
   end)
 
   it("does not change the caller's tables", function()
@@ -320,7 +335,7 @@ describe("json", function()
       local before = show(value)
       local text = encoded(value)
       assert.equal(before, decoded(text))
-      assert.equal(before, decoded(json.canonical(value)))
+      assert.equal(before, decoded(json.sorted(value, "value")))
       assert.equal(before, show(value))
     end
   end)
@@ -385,7 +400,8 @@ describe("json", function()
       local numbers = "[0.5,1,2,1500.0,0.12345678901234568,3.0,9007199254740993,0,-0.0]"
       local output = helper.shell(("LOCPATH=%s %s %s %s"):format(helper.quote(dir),
         helper.quote(helper.lua), helper.quote(dir .. "/program.lua"), when))
-      assert.equal(table.concat({ numbers, numbers, "[0.25,1]" }, "\t") .. "\n", output)
+      local canonical = "[0.5,1,2,1500,0.12345678901234568,3,9007199254740993,0,0]"
+      assert.equal(table.concat({ numbers, canonical, "[0.25,1]" }, "\t") .. "\n", output)
     end)
   end
 end)
@@ -395,7 +411,7 @@ describe("json.canonical", function()
     { nil, "null" },
     { { b = 1, a = 2, [""] = 3, B = 4, aa = 5 }, '{"":3,"B":4,"a":2,"aa":5,"b":1}' },
     { { ["é"] = 1, z = 2 }, '{"z":2,"é":1}' }, { { ["a\0"] = 1, a = 2 }, '{"a":2,"a\\u0000":1}' },
-    { { 1, 1.0, 0.1, 1e100, -0.0 }, "[1,1.0,0.1,1e+100,-0.0]" },
+    { { 1, 1.0, 0.1, 1e100, -0.0 }, "[1,1,0.1,1e+100,0]" },
     { { {}, json.array{}, json.null, true, false }, "[{},[],null,true,false]" },
     { "/\b\t\n\v\f\r\27\"\\\127é", '"/\\b\\t\\n\\u000b\\f\\r\\u001b\\"\\\\\127é"' },
     { TAG, '"' .. TAG .. '"' },
@@ -418,8 +434,10 @@ describe("json.canonical", function()
       { json.canonical({ code = print }, "stage") })
   end)
 
-  it("tells 1 from 1.0 and an array from an object", function()
-    assert.not_equal(json.canonical(1), json.canonical(1.0))
+  it("tells an array from an object, and not 1 from 1.0", function()
+    assert.equal(json.canonical(1), json.canonical(1.0))
+    assert.equal(json.canonical(1 << 60), json.canonical(2.0 ^ 60))
+    assert.equal("[1.0,-0.0]", json.sorted({ 1.0, -0.0 }, "value"))
     assert.not_equal(json.canonical {}, json.canonical(json.array{}))
   end)
 end)
@@ -450,5 +468,35 @@ describe("json.array", function()
   it("leaves null equal to lua-cjson's", function()
     assert.equal(cjson.null, json.null)
     assert.equal(json.null, json.decode "null")
+  end)
+end)
+
+describe("a number of values", function()
+  local cases = { "[1,2,3]", "[[],{},\"x\"]", '{"a":1,"b":[true]}', "[[[null]]]" }
+
+  it("is that of arrays, objects, and all in them but keys", function()
+    for _, text in ipairs(cases) do
+      assert(json.decode(text, nil, 4))
+      local value, reason, most = json.decode(text, nil, 3)
+      assert.is_nil(value)
+      assert.equal("more than 3 values", reason)
+      assert.equal(3, most)
+    end
+    assert.equal(7, json.decode("7", nil, 1))
+  end)
+
+  it("is judged before anything is made", function()
+    local text = "[" .. ("{},"):rep(1000000) .. "{}]"
+    collectgarbage()
+    local before = collectgarbage("count")
+    assert.is_nil((json.decode(text, nil, 1000)))
+    assert.is_true(collectgarbage("count") - before < 1024)
+  end)
+
+  it("is no excuse for text that is none", function()
+    local value, reason, most = json.decode("[1,", nil, 10)
+    assert.is_nil(value)
+    assert.truthy(reason:find("invalid JSON", 1, true))
+    assert.is_nil(most)
   end)
 end)

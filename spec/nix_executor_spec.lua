@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local nix_executor = require "noether.nix_executor"
 local noether = require "noether"
 local sys = require "noether.sys"

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+require "spec.support.helper"
 local options = require "noether.options"
 
 local LIMITS = { memory_bytes = "bytes", file_bytes = "bytes", processes = "count" }

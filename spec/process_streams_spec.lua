@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --- Standard streams that are not text: files, descriptors, functions, listeners.
-local helper = require "spec.helper"
+local command = require "noether.command"
+local helper = require "spec.support.helper"
 local noether = require "noether"
-local process = require "noether.process"
-local support = require "spec.support"
+local support = require "spec.support.posix"
 
 local function sh(text, ...)
   return { "/bin/sh", "-c", text, ... }
@@ -15,8 +15,8 @@ local function with(opts)
   return all
 end
 
-local function run(argv, opts) return assert(process.run(argv, with(opts))) end
-local function spawn(argv, opts) return assert(process.spawn(argv, with(opts))) end
+local function run(argv, opts) return assert(command.run(argv, with(opts))) end
+local function spawn(argv, opts) return assert(command.spawn(argv, with(opts))) end
 
 local function raises(text, fn, ...)
   local ok, message = pcall(fn, ...)
@@ -138,7 +138,7 @@ describe("on_stdout and on_stderr", function()
 
   it("get nothing of what a wrapper says before the program runs", function()
     local called = false
-    local result, err = process.run({ "/nonexistent/program" }, with{
+    local result, err = command.run({ "/nonexistent/program" }, with{
       isolation = "bwrap", on_stderr = function() called = true end,
     })
     assert.is_nil(result)
@@ -148,6 +148,33 @@ describe("on_stdout and on_stderr", function()
 end)
 
 describe("stdin", function()
+  it("asks a function that gives nothing more and more seldom", function()
+    local calls = 0
+    local began = os.clock()
+    local result = run({ "/bin/sleep", "60" }, {
+      timeout_secs = 1, stdin = function() calls = calls + 1 return "" end,
+    })
+    assert.equal("timeout", result.reason)
+    assert.is_true(calls > 16 and calls < 5000, calls)
+    assert.is_true(os.clock() - began < 0.5)
+    -- What it gives in the end arrives, by each way to wait.
+    local function late()
+      local left = 100
+      return function()
+        left = left - 1
+        return left > 0 and "" or left == 0 and "late" or nil
+      end
+    end
+    assert.equal("late", run({ "/bin/cat" }, { stdin = late() }).stdout)
+    local proc <close> = spawn({ "/bin/cat" }, { stdin = late() })
+    loop(proc)
+    assert.equal("late", proc:result().stdout)
+    local set <close> = assert(noether.set())
+    local member <close> = set:add(spawn({ "/bin/cat" }, { stdin = late() }))
+    assert.equal(member, set:next(20))
+    assert.equal("late", member:result().stdout)
+  end)
+
   it("may be a file", function()
     local path = helper.write(helper.tmpdir() .. "/in", ("0123456789"):rep(50000))
     for _, isolation in ipairs{ "none", "native" } do
@@ -205,7 +232,7 @@ describe("stdin", function()
     local proc <close> = spawn(sh("cat; sleep 60"), { stdin = function() error("no more", 0) end })
     raises("no more", proc.wait, proc)
     raises("no more", proc.step, proc)
-    raises("returned a number", process.run, { "/bin/cat" }, with{
+    raises("returned a number", command.run, { "/bin/cat" }, with{
       stdin = function() return 1 end,
     })
   end)
@@ -233,13 +260,197 @@ describe("stdin", function()
       { { fd = 999, share = true }, "EBADF" },
     }
     for _, case in ipairs(cases) do
-      local result, err = process.run({ "/bin/cat" }, with{ stdin = case[1] })
+      local result, err = command.run({ "/bin/cat" }, with{ stdin = case[1] })
       assert.is_nil(result)
       assert.equal("spawn_failed", err.kind)
       assert.equal(case[2], err.errno)
-      assert.truthy(err.message:find("stdin", 1, true), err.message)
+      assert.truthy(err.message:find("option 'stdin': ", 1, true), err.message)
+      if case[1].path then assert.truthy(err.message:find(case[1].path, 1, true)) end
+      assert.falsy((err.hint or ""):find("directory exist", 1, true))
       assert.falsy((err.hint or ""):find("program, or the interpreter", 1, true))
     end
+  end)
+end)
+
+describe("a dialogue", function()
+  -- Until what came holds the text.
+  local function hear(proc, heard, text)
+    local deadline = noether.clock() + 20
+    while not heard.text:find(text, 1, true) do
+      assert.is_true(noether.clock() < deadline, ("'%s' lacks '%s'"):format(heard.text, text))
+      proc:step(1)
+    end
+  end
+
+  local function listener()
+    local heard = { text = "" }
+    return heard, function(piece) heard.text = heard.text .. piece end
+  end
+
+  local ECHO = "while read -r line; do echo \"<$line>\"; done; echo end"
+
+  local ways = { { isolation = "none" }, { isolation = "none", supervise = false },
+    { isolation = "native" }, { isolation = "bwrap" }, { isolation = "landlock" } }
+  if not helper.has "landlock" then table.remove(ways) end
+  for _, way in ipairs(ways) do
+    local name = way.isolation .. (way.supervise == false and ", bare" or "")
+    it("goes on as long as the caller likes (" .. name .. ")", function()
+      local heard, hears = listener()
+      local opts = with(way)
+      opts.stdin, opts.on_stdout = true, hears
+      local proc <close> = assert(command.spawn(sh(ECHO), opts))
+      for _, word in ipairs{ "one", "two", "three" } do
+        assert.equal("number", type(proc:write(word)))
+        assert.equal("number", type(proc:write("\n")))
+        hear(proc, heard, "<" .. word .. ">\n")
+      end
+      assert.is_true(proc:close_stdin())
+      assert.is_true(proc:close_stdin())
+      local result = assert(proc:wait(20))
+      assert.equal("<one>\n<two>\n<three>\nend\n", result.stdout)
+      assert.is_true(result.ok)
+    end)
+  end
+
+  it("takes any amount, keeps what the program does not take yet, and says how much", function()
+    local part, kept = ("x"):rep(100000), 0
+    local slow <close> = spawn(sh("sleep 0.3; cat"), { stdin = true })
+    for _ = 1, 30 do
+      kept = assert(slow:write(part))
+    end
+    assert.is_true(kept > 2000000 and kept < 3000000, tostring(kept))
+    slow:close_stdin()
+    assert.equal(3000000, #assert(slow:wait(20)).stdout)
+  end)
+
+  it("leaves the host in peace while nobody speaks", function()
+    local heard, hears = listener()
+    local proc <close> = spawn(sh(ECHO), { stdin = true, on_stdout = hears })
+    proc:write("one\n")
+    hear(proc, heard, "<one>\n")
+    local woken, before = 0, noether.clock()
+    while noether.clock() < before + 0.3 do
+      assert.is_false(proc:step(0.3))
+      woken = woken + 1
+    end
+    assert.is_true(woken <= 10, woken .. " times")
+    raises("expected a number of seconds", proc.step, proc, "soon")
+    proc:write("two\n")
+    hear(proc, heard, "<two>\n")
+  end)
+
+  it("works under an event loop, and in a set with others", function()
+    local heard, hears = listener()
+    local proc <close> = spawn(sh(ECHO), { stdin = true, on_stdout = hears })
+    local said = 0
+    local result = assert(loop(proc, function()
+      if said < 3 and select(2, heard.text:gsub("\n", "")) == said then
+        said = said + 1
+        proc:write("line " .. said .. "\n")
+      elseif said == 3 and heard.text:find("<line 3>\n", 1, true) then
+        proc:close_stdin()
+      end
+    end))
+    assert.equal("<line 1>\n<line 2>\n<line 3>\nend\n", result.stdout)
+
+    local set = noether.set()
+    local other <close> = spawn(sh("sleep 60"))
+    local talker <close> = spawn(sh(ECHO), { stdin = true })
+    set:add(other)
+    set:add(talker)
+    assert.is_nil(set:next(0.05))
+    talker:write("late\n")
+    talker:close_stdin()
+    assert.equal(talker, set:next(20))
+    assert.equal("<late>\nend\n", talker:result().stdout)
+    set:close()
+  end)
+
+  it("may be answered from a listener", function()
+    local proc
+    proc = spawn(sh("echo ready; read -r a; echo \"got $a\"; read -r b; echo \"got $b\"; cat"), {
+      stdin = true,
+      on_stdout = function(piece)
+        if piece:find("ready") then proc:write("first\n") end
+        if piece:find("got first") then
+          proc:write("second\n")
+          proc:close_stdin()
+        end
+      end,
+    })
+    assert.equal("ready\ngot first\ngot second\n", assert(proc:wait(20)).stdout)
+    proc:close()
+  end)
+
+  it("keeps its deadline, and can be cancelled and closed", function()
+    local proc <close> = spawn(sh("cat"), { stdin = true, timeout_secs = 0.2 })
+    assert.equal("timeout", assert(proc:wait(20)).reason)
+    local other <close> = spawn(sh("cat"), { stdin = true })
+    other:write("x")
+    other:cancel()
+    assert.equal("cancelled", assert(other:wait(20)).reason)
+    local third <close> = spawn(sh("cat"), { stdin = true })
+    third:close()
+    local ok, err = third:write("x")
+    assert.same({ nil, "closed" }, { ok, err.kind })
+    assert.is_true(third:close_stdin())
+  end)
+
+  it("ends with the program, or when the caller ended it", function()
+    local proc <close> = spawn(sh("exit 3"), { stdin = true })
+    assert.equal(3, assert(proc:wait(20)).exit_code)
+    local ok, err = proc:write("x")
+    assert.same({ nil, "closed" }, { ok, err.kind })
+    local other <close> = spawn(sh("cat"), { stdin = true })
+    other:close_stdin()
+    ok, err = other:write("x")
+    assert.same({ nil, "closed" }, { ok, err.kind })
+    assert.truthy(tostring(err):find("input was closed", 1, true))
+    assert.is_true(assert(other:wait(20)).ok)
+  end)
+
+  it("has a program that wants no input for no failure", function()
+    local proc <close> = spawn(sh("exec <&-; sleep 0.2; exit 4"), { stdin = true })
+    for _ = 1, 50 do proc:write(("x"):rep(10000)) end
+    assert.equal(4, assert(proc:wait(20)).exit_code)
+  end)
+
+  it("raises where it was not opened, and in run", function()
+    local proc <close> = spawn(sh("cat"), { stdin = "text" })
+    raises("process:write: the process was not started with stdin = true", proc.write, proc, "x")
+    raises("stdin = true", proc.close_stdin, proc)
+    assert.is_true(proc:feed())
+    local other <close> = spawn(sh("cat"), { stdin = true })
+    raises("process:write: text: expected a string, got 5", other.write, other, 5)
+    raises("is for spawn", command.run, { "/bin/cat" }, with{ stdin = true })
+    raises("nobody can call feed", command.run, { "/bin/cat" }, with{
+      stdin = function() return false end,
+    })
+  end)
+
+  it("may come from a function, which is not asked again before feed is called", function()
+    local asked, lines, done = 0, {}, false
+    local heard, hears = listener()
+    local proc <close> = spawn(sh(ECHO), {
+      stdin = function()
+        asked = asked + 1
+        if lines[1] then return table.remove(lines, 1) end
+        if done then return nil end
+        return false
+      end,
+      on_stdout = hears,
+    })
+    local until_then = noether.clock() + 0.3
+    while noether.clock() < until_then do proc:step(0.3) end
+    assert.equal(1, asked)
+    lines = { "one\n", "two\n" }
+    assert.is_true(proc:feed())
+    hear(proc, heard, "<two>\n")
+    assert.equal(4, asked)
+    done = true
+    proc:feed()
+    assert.equal("<one>\n<two>\nend\n", assert(proc:wait(20)).stdout)
+    assert.equal(5, asked)
   end)
 end)
 
@@ -340,10 +551,10 @@ describe("stdout and stderr", function()
       assert.is_false(result.ok)
     end
     local dir = helper.tmpdir()
-    local result, err = process.run({ "/bin/true" }, with{ stdout = { path = dir } })
+    local result, err = command.run({ "/bin/true" }, with{ stdout = { path = dir } })
     assert.is_nil(result)
     assert.equal("EISDIR", err.errno)
-    assert.truthy(err.message:find("stdout: " .. dir, 1, true), err.message)
+    assert.truthy(err.message:find("'stdout': " .. dir, 1, true), err.message)
   end)
 
   it("that lose their reader end the run without a SIGPIPE for the host", function()
@@ -375,7 +586,7 @@ end)
 
 describe("a shared descriptor", function()
   it("is the program's own, whatever its number, in a sandbox too", function()
-    for _, isolation in ipairs{ "none", "native", "bwrap", "landlock" } do
+    for _, isolation in ipairs(helper.backends{ "none", "native", "bwrap", "landlock" }) do
       local ends <close> = pair(support.terminal)
       local terminal = { fd = ends[2], share = true }
       local result = run(sh("test -t 0 && test -t 1 && test -t 2 && echo yes; exit 4"), {
@@ -389,8 +600,8 @@ describe("a shared descriptor", function()
 
   it("is no directory: it would lead out of a sandbox", function()
     local directory = support.open("/", true)
-    for _, isolation in ipairs{ "none", "native", "landlock" } do
-      local result, err = process.run({ "/usr/bin/true" }, with{
+    for _, isolation in ipairs(helper.backends{ "none", "native", "landlock" }) do
+      local result, err = command.run({ "/usr/bin/true" }, with{
         stdin = { fd = directory, share = true }, isolation = isolation,
       })
       assert.is_nil(result)
@@ -410,7 +621,7 @@ describe("a shared descriptor", function()
 
   it("has no listener, and no path", function()
     for _, name in ipairs{ "stdout", "stderr" } do
-      for _, fn in ipairs{ process.run, process.spawn } do
+      for _, fn in ipairs{ command.run, command.spawn } do
         raises("option 'on_" .. name .. "'", fn, { "/bin/true" }, with{
           [name] = { fd = 1, share = true }, ["on_" .. name] = print,
         })
@@ -428,7 +639,7 @@ describe("streams that make no sense", function()
       { stderr = { fd = 2, shared = true } }, { stderr = print }, { on_stderr = 1 },
     }
     for _, opts in ipairs(cases) do
-      raises("process_streams_spec.lua:", function() process.run({ "/bin/true" }, with(opts)) end)
+      raises("process_streams_spec.lua:", function() command.run({ "/bin/true" }, with(opts)) end)
     end
   end)
 end)
@@ -453,7 +664,7 @@ describe("a stage's log", function()
         end,
       })
       assert.equal(1, output)
-      assert.same({ "one", "two", "three" }, lines)
+      assert.same({ "one", "two", "", "three" }, lines)
     end
     go(function(stage, opts) return noether.check(ex:execute(stage, 1, opts)) end)
     go(function(stage, opts) return noether.check(ex:map(stage, { 1 }, opts))[1].output end)

@@ -2,7 +2,7 @@
 --- noether.reference, which the doc comments of the sources are made into while building: what
 -- help() shows. Each example in it is run, in one process of its own for all of them; what it says
 -- after --> is what it prints, in that order, "..." being anything.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local reference = require "noether.reference"
 local noether = require "noether"
 
@@ -66,7 +66,7 @@ end
 describe("the pages", function()
   it("are made by LDoc without a warning, with all that is public", function()
     local directory = helper.tmpdir()
-    local output, code = helper.shell(("cd %s && tools/ldoc.sh %s %s"):format(
+    local output, code = helper.shell(("cd %s && tools/docs/ldoc.sh %s %s"):format(
       helper.quote(helper.root), helper.quote(helper.lua), helper.quote(directory)))
     assert.equal("", output)
     assert.equal(0, code)

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --- The prompt of noether-lua on a terminal: a program at the other end of a pty types, and reads
 -- what the screen would show.
-local helper = require "spec.helper"
-local pty = require "spec.pty"
+local helper = require "spec.support.helper"
+local pty = require "spec.support.pty"
 
 -- What the editor writes when it begins to read a line, and when it goes away.
 local PASTE_ON, PASTE_OFF = "\27[?2004h", "\27[?2004l"
@@ -117,7 +117,8 @@ end
 -- Whether a process runs: one that has ended, and is taken note of later, does not.
 local function runs(pid)
   local file = io.open(("/proc/%s/stat"):format(pid))
-  local state = file and file:read("a"):match("%) (%u)")
+  -- What ends between opening and reading gives nothing.
+  local state = file and (file:read("a") or ""):match("%) (%u)")
   if file then file:close() end
   return state ~= nil and state ~= "Z"
 end
@@ -188,6 +189,61 @@ describe("the prompt on a terminal", function()
     terminal:interrupt()
     terminal:type("string.\t")
     terminal:expect("format.*upper")
+  end)
+
+  it("has a first page of help that fits on a screen", function()
+    local text = require "noether.repl.help".text(require "noether", 0)
+    assert.is_true(select(2, text:gsub("\n", "")) < 24, text)
+  end)
+
+  it("has pages on what a stage may do, how much of it, and what may go wrong", function()
+    local help = require "noether.repl.help"
+    local noether = require "noether"
+    for topic, names in pairs{
+      kinds = require "noether.error".KINDS, limits = require "noether.executor.config".LIMITS,
+      effects = { "Process", "Network", "FsRead", "FsWrite", "Call", "Unknown" },
+    } do
+      local text = help.text(noether, 1, topic)
+      for key, value in pairs(names) do
+        local name = type(key) == "string" and key or value.kind or value
+        assert.truthy(text:find("\n  " .. name, 1, true), topic .. ": " .. name)
+      end
+      assert.truthy(help.text(noether, 0):find(('help("%s")'):format(topic), 1, true))
+    end
+  end)
+
+  it("says how to leave to who would leave by a word", function()
+    local terminal <close> = ready()
+    for _, word in ipairs{ "exit", "quit", "exit()", " quit ()" } do
+      terminal:enter(word, "Ctrl%-D ends the session")
+    end
+    terminal:enter("exit = 7", "> ")
+    terminal:enter("exit", "\n7\r?\n")
+  end)
+
+  it("shows what a stage answered, and in one line how it ran", function()
+    local terminal <close> = ready()
+    terminal:enter("noether.execute{ language = 'bash', effects = {},"
+      .. " code = 'execute() { echo said >&2; echo 42; }' }",
+      "\n42\r?\n%-%- [%d.]+ s, native, bash [%d.]+, 1 line of log\r?\n  | said\r?\n")
+    terminal:enter("noether.execute{ language = 'bash', effects = {},"
+      .. " code = 'execute() { for i in 1 2 3 4 5; do echo said $i >&2; done; echo 42; }' }",
+      "5 lines of log\r?\n  | %(2 more: print%(_info%.logs%)%)\r?\n  | said 3.*  | said 5\r?\n")
+    terminal:enter("print((_info.logs:gsub('\\n', '+')))", "said 1%+said 2%+said 3%+")
+    terminal:enter("noether.execute{ language = 'bash', code = 'execute() { false; }' }",
+      "stage_failed: .-\n%-%- [%d.]+ s, native")
+    terminal:enter("noether.execute{ language = 'cobol', code = '' }", "language_unknown")
+  end)
+
+  it("hides methods that the library's classes tell only one another", function()
+    local noether = require "noether"
+    local complete = require "noether.repl.complete"
+    local proc <close> = noether.check(noether.spawn({ "true" }, { isolation = "none" }))
+    local reference = { ["process:wait"] = {}, ["process:kill"] = {}, ["set:add"] = {} }
+    local _, shown = complete.complete("proc:", 80, { proc = proc }, reference)
+    assert.equal("kill  wait", shown)
+    _, shown = complete.complete("proc:", 200, { proc = proc }, {})
+    assert.truthy(shown:find("look", 1, true), shown)
   end)
 
   it("completes without calling what the user wrote", function()
@@ -338,10 +394,11 @@ describe("the prompt on a terminal", function()
 
   it("helps: with all there is, by name, by value", function()
     local terminal <close> = ready()
-    terminal:enter("help()", "noether %d.*noether%.execute.*noether%.spawn")
+    terminal:enter("help()", "noether %d.*execute, .*spawn")
+    terminal:enter("help('all')", "noether %d.*noether%.execute.*noether%.spawn")
     terminal:enter("help('exekute')", "no help for 'exekute'")
     terminal:enter("help(noether.execute)", "noether%.execute")
-    terminal:enter("help(function(a, b) end)", "function %(a, b%) of stdin:4")
+    terminal:enter("help(function(a, b) end)", "function %(a, b%) of stdin:5")
   end)
 
   it("helps from the reference, where it is built in", function()
@@ -360,7 +417,8 @@ describe("the prompt on a terminal", function()
     terminal:enter("help('map')", "Run many%.")
     terminal:enter("ex = assert(noether.executor{ isolation = 'none' }) help(ex.map)", "Run many%.")
     terminal:enter("help(ex)", "executor:execute%s+Run one%.")
-    terminal:enter("help()", "noether%.execute%s+Run it%..*executor: execute, map")
+    terminal:enter("help('all')", "noether%.execute%s+Run it%..*executor: execute, map")
+    terminal:enter("help()", "noether%.\r?\n  execute\r?\n.*methods of\r?\n  executor\r?\n")
     terminal:enter("help('noether.e\t')", "And wait%.")
     terminal:enter([[package.loaded["noether.reference"] = { Info = { signature = "Info", ]]
       .. [[text = "What is known.", fields = { { name = "logs", type = "?string", ]]
@@ -478,8 +536,8 @@ describe("the prompt on a terminal", function()
     end
   end)
 
-  it("does what README.md shows", function()
-    local session = helper.read(helper.root .. "/README.md"):match("\n```console\n(.-)```\n")
+  it("does what docs/command.md shows", function()
+    local session = helper.read(helper.root .. "/docs/command.md"):match("\n```console\n(.-)```\n")
     local terminal <close> = start(home, { TERM = "dumb" })
     for prompt, line in ("\n" .. session):gmatch("\n(>>?) ([^\n]*)%f[\n]") do
       terminal:expect("\n" .. prompt .. " $")

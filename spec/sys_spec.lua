@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local sys = require "noether.sys"
 
 -- Runs Lua text in a mount namespace of its own, with a tmpfs of `size` at `dir`.
@@ -7,13 +7,28 @@ local function in_small_disk(dir, size, text)
   local script = helper.write(helper.tmpdir() .. "/script.lua", text)
   local inner = ("mount -t tmpfs -o size=%s none %s && exec %s %s %s"):format(
     size, helper.quote(dir), helper.quote(helper.lua), script, helper.quote(dir))
-  local flags = helper.is_root() and "-m" or "-Urm"
+  local flags = helper.own_mounts()
   return helper.shell(("unshare %s -- sh -c %s"):format(flags, helper.quote(inner)))
 end
 
 local function mode_of(path)
   return ("%o"):format(sys.stat(path).mode)
 end
+
+describe("sys.listen", function()
+  it("gives a port of this machine's loopback, and counts who connects to it", function()
+    local listener, port = sys.listen()
+    assert.equal(0, listener:accepted())
+    helper.shell(("bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d'"):format(port))
+    helper.shell(("bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d'"):format(port))
+    assert.equal(2, listener:accepted())
+    assert.equal(0, listener:accepted())
+    listener:close()
+    assert.equal(0, listener:accepted())
+    local _, code = helper.shell(("bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d'"):format(port))
+    assert.not_equal(0, code)
+  end)
+end)
 
 describe("sys.sha256", function()
   -- FIPS 180-4 examples and their kin (NIST CAVP).
@@ -92,6 +107,12 @@ describe("sys paths", function()
     assert.equal("char", sys.stat("/dev/null").type)
     assert.equal("file", sys.readlink(dir .. "/link"))
     assert.equal(sys.realpath(dir) .. "/file", sys.realpath(dir .. "/link"))
+    assert.equal(sys.realpath(dir) .. "/link", sys.absolute(dir .. "/link"))
+    assert.equal(sys.realpath(dir), sys.absolute(dir .. "/."))
+    assert.equal("/", sys.absolute "/..")
+    assert.equal("/etc", sys.absolute "/etc")
+    assert.same({ nil, "ENOENT" }, { sys.absolute(dir .. "/gone"),
+      select(3, sys.absolute(dir .. "/gone")) })
     assert.is_true(sys.access(dir .. "/file", "rw"))
     assert.equal("EACCES", select(3, sys.access(dir .. "/file", "x")))
     assert.error_matches(function() sys.access(dir, "q") end, "only r, w and x")

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+require "spec.support.helper"
 local tables = require "noether.tables"
 
 describe("tables", function()

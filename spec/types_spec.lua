@@ -1,20 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --- types/noether.lua against the sources that it is made from and against the loaded modules, in
 -- both directions; and that every option, reason and kind is named by some spec, this one aside.
-local helper = require "spec.helper"
+local descriptions = require "noether.sandbox.description"
+local command = require "noether.command"
+local helper = require "spec.support.helper"
 package.path = helper.root .. "/tools/docs/?.lua;" .. package.path
-local batch = require "noether.batch"
-local budget = require "noether.budget"
-local caching = require "noether.caching"
-local config = require "noether.config"
+local batch = require "noether.executor.batch"
+local budget = require "noether.executor.budget"
+local caching = require "noether.executor.answers"
+local config = require "noether.executor.config"
 local errors = require "noether.error"
 local isolation = require "noether.isolation"
 local noether = require "noether"
-local process = require "noether.process"
-local prune = require "noether.prune"
-local retry = require "noether.retry"
+local prune = require "noether.cache.prune"
+local retry = require "noether.executor.retry"
+local sessions = require "noether.executor.session"
+local remote = require "noether.fleet.remote"
 local surface = require "surface"
 local types = require "types"
+local worker = require "noether.fleet.worker"
 
 local sources = surface.read(helper.root)
 
@@ -118,9 +122,14 @@ describe("the types", function()
     assert.same(names(without(methods(executor), face)), names(meta.functions.Executor))
     local task <close> = assert(noether.inline{ x = function() end }:start("x"))
     assert.same(names(methods(task)), names(meta.functions.Task))
-    local proc <close> = assert(process.spawn({ "true" }, { isolation = "none" }))
+    local session <close> = assert(executor:session{ language = "python" })
+    assert.same(names(methods(session)), names(meta.functions.Session))
+    local proc <close> = assert(command.spawn({ "true" }, { isolation = "none" }))
     proc:wait()
     assert.same(names(methods(proc)), names(meta.functions.Process))
+    local serving <close> = assert(noether.worker{ url = "redis://127.0.0.1:1", unsigned = true,
+      executor = inline })
+    assert.same(names(methods(serving)), names(meta.functions.Worker))
     local handles <close> = assert(noether.set())
     assert.same(names(methods(handles)), names(meta.functions.Set))
     assert.same(names(methods(noether.store.memory())), names(meta.functions.Store))
@@ -134,12 +143,18 @@ describe("the types", function()
       ["noether.MapOptions"] = batch.MAP_OPTIONS,
       ["noether.Config"] = config.CONFIG_OPTIONS,
       ["noether.PipOptions"] = config.PIP_OPTIONS,
-      ["noether.Limits"] = process.LIMITS,
+      ["noether.NpmOptions"] = config.NPM_OPTIONS,
+      ["noether.RunLimits"] = descriptions.LIMITS,
+      ["noether.Limits"] = config.LIMITS,
       ["noether.RetryOptions"] = retry.OPTIONS,
       ["noether.BudgetOptions"] = budget.OPTIONS,
       ["noether.CacheOptions"] = caching.OPTIONS,
       ["noether.PruneOptions"] = prune.OPTIONS,
-      ["noether.RunOptions"] = process.RUN_OPTIONS,
+      ["noether.RemoteOptions"] = remote.OPTIONS,
+      ["noether.WorkerOptions"] = worker.OPTIONS,
+      ["noether.RunOptions"] = command.OPTIONS,
+      ["noether.SessionOptions"] = sessions.OPTIONS,
+      ["noether.CellOptions"] = sessions.CELL_OPTIONS,
     } do
       assert.same(names(spec), names(meta.fields[class]), class)
     end
@@ -165,13 +180,19 @@ describe("the types", function()
     local stage = { language = "bash", code = "execute() { echo 1; }" }
     local _, _, info = executor:execute(stage, 1)
     assert.same({}, names(without(info, meta.fields["noether.Info"])))
-    assert.same({}, names(without(without(meta.fields["noether.Info"], info), set{ "attempts" })))
+    local fields = without(meta.fields["noether.Info"], info)
+    local of_some = set{ "attempts", "calls", "outputs", "cell", "display", "network",
+      "queue_secs", "worker", "learned" }
+    assert.same({}, names(without(fields, of_some)))
     assert.same({}, names(without(info.result, meta.fields["noether.Result"])))
-    local optional = set{ "signal", "max_rss_bytes", "failed_stream", "errno" }
+    local optional = set{ "signal", "max_rss_bytes", "failed_stream", "errno", "denied_processes",
+      "denied_connections", "at_process_limit", "network", "wanted" }
     assert.same({}, names(without(without(meta.fields["noether.Result"], info.result), optional)))
     assert.same({}, names(without(info.runtime, meta.fields["noether.Runtime"])))
     assert.same({}, names(without(info.provenance, meta.fields["noether.Provenance"])))
-    local plan = assert(executor:plan(stage, 1, { work_dir = "/tmp" }))
+    stage.effects = { { Call = "f" } }
+    local opts = { work_dir = "/tmp", functions = { f = print }, outputs = { "x" } }
+    local plan = assert(executor:plan(stage, 1, opts))
     assert.same(names(plan), names(meta.fields["noether.Plan"]))
     local _, err = executor:execute("nonesuch", 1)
     assert.same({}, names(without(err, meta.fields["noether.Error"])))
@@ -205,11 +226,14 @@ describe("the specs", function()
   each_is_named("reason", meta.words["noether.Reason"])
   each_is_named("option of an executor", config.EXECUTOR_OPTIONS)
   each_is_named("option of pip", config.PIP_OPTIONS)
+  each_is_named("option of npm", config.NPM_OPTIONS)
   each_is_named("option of a call", config.CALL_OPTIONS)
   each_is_named("option of retry", retry.OPTIONS)
   each_is_named("option of budget", budget.OPTIONS)
   each_is_named("option of cache", caching.OPTIONS)
   each_is_named("option of prune", prune.OPTIONS)
+  each_is_named("option of remote", remote.OPTIONS)
+  each_is_named("option of worker", worker.OPTIONS)
   each_is_named("option of run", meta.fields["noether.RunOptions"])
-  each_is_named("limit", process.LIMITS)
+  each_is_named("limit", descriptions.LIMITS)
 end)

@@ -1,36 +1,59 @@
 -- SPDX-License-Identifier: MIT
 --- The command `noether`: a verb a file, below this directory. Each says in a table what it takes
 -- (parser.lua), and does it with what it is given: a context of `given` (values by name),
--- `environ`, `console`, `program` (our own name) and `own` (close this when all is over).
-local completion = require "noether.cli.completion"
+-- `environ`, `console`, `words` (all of them), `program` (our own name) and `own` (close this when
+-- all is over).
+--
+-- A call of the command loads the one verb that it names: most are over before all of them could be
+-- read.
 local console = require "noether.cli.console"
-local doctor = require "noether.cli.doctor"
 local exits = require "noether.cli.exits"
-local parser = require "noether.cli.parser"
-local plan = require "noether.cli.plan"
-local policy = require "noether.cli.policy"
-local prune = require "noether.cli.prune"
-local run = require "noether.cli.run"
-local sandbox = require "noether.cli.sandbox"
-local store = require "noether.cli.store"
 local sys = require "noether.sys"
-local warmup = require "noether.cli.warmup"
 
 local M = {}
 
---- The verb of all verbs.
-M.ROOT = {
-  name = "noether", summary = "run stages",
-  about = "Run stages - a few lines of Python, JavaScript or Bash - in a sandbox: JSON in, JSON "
-    .. "out, under a deadline, and with nothing left behind.",
-  options = { { name = "--version", about = "show the version" } },
-  verbs = { run, plan, doctor, warmup, prune, store, sandbox, policy, completion },
-  examples = {
-    { "echo 'const execute = n => n * 2' | noether run - --language js --input 21",
-      "a first stage" },
-    { "noether run --help", "more of each verb" },
-  },
+--- The verbs, in the order in which help shows them: each a module of that name.
+M.VERBS = {
+  "run", "session", "plan", "lock", "doctor", "warmup", "prune", "store", "sandbox", "policy",
+  "mcp", "worker", "fleet", "completion",
 }
+
+local NAME = "noether"
+
+local function module(name)
+  return (require("noether.cli." .. name))
+end
+
+-- The one verb, if there is one of this name and it needs no other; else all.
+local function verbs_for(word)
+  local list = {}
+  for i, name in ipairs(M.VERBS) do
+    if name == word and name ~= "completion" then return { module(name) } end
+    list[i] = name
+  end
+  for i, name in ipairs(list) do
+    list[i] = module(name)
+  end
+  return list
+end
+
+--- The verb of all verbs.
+-- @tparam ?string word that a command line begins with; nil: the whole
+-- @treturn table with the verbs that are needed for it
+function M.root(word)
+  return {
+    name = NAME, summary = "run stages",
+    about = "Run stages - a few lines of Python, JavaScript or Bash - in a sandbox: JSON in, JSON "
+      .. "out, under a deadline, and with nothing left behind.",
+    options = { { name = "--version", about = "show the version" } },
+    verbs = verbs_for(word),
+    examples = {
+      { "echo 'const execute = n => n * 2' | noether run - --language js --input 21",
+        "a first stage" },
+      { "noether run --help", "more of each verb" },
+    },
+  }
+end
 
 local INTERRUPT = "interrupted!"
 
@@ -40,7 +63,7 @@ end
 
 -- What has a name on PATH is called by it; else by its place.
 local function program_name(given, environ)
-  if not given or not given:find("/", 1, true) then return given or M.ROOT.name end
+  if not given or not given:find("/", 1, true) then return given or NAME end
   local found = sys.find_program(given:match("[^/]+$"), environ.PATH)
   local dir = sys.realpath(given:match("^(.*/)"))
   local place = dir and ("%s/%s"):format(dir, given:match("[^/]+$")) or given
@@ -50,8 +73,10 @@ end
 local function new_context(args, environ, screen)
   local owned = {}
   return {
-    environ = environ, console = screen, program = program_name(args[0], environ),
-    completion = function(shell) return parser.completion(M.ROOT, shell) end,
+    environ = environ, console = screen, words = args, program = program_name(args[0], environ),
+    completion = function(shell)
+      return require("noether.cli.parser").completion(M.root(), shell)
+    end,
     own = function(handle)
       owned[#owned + 1] = handle
       return handle
@@ -68,7 +93,7 @@ end
 -- Of `sandbox` the code of a wrong call could be the command's own.
 local function failed(screen, name, err)
   local code = screen:fail(err)
-  return err.usage and name == sandbox.name and exits.OURS or code
+  return err.usage and name == "sandbox" and exits.OURS or code
 end
 
 local function perform(context, request)
@@ -85,8 +110,14 @@ local function stopped(screen, message)
   return exits.OURS
 end
 
+-- What a command line asks for. The version is known without any verb.
+local function read(args)
+  if args[1] == "--version" then return { version = true } end
+  return require("noether.cli.parser").read(M.root(args[1]), args) -- a tail call
+end
+
 local function dispatch(context, owned, args)
-  local request, err = parser.read(M.ROOT, args)
+  local request, err = read(args)
   local screen = context.console
   if not request then return failed(screen, args[1], err) end
   if request.help then screen:answer(request.help) end

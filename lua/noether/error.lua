@@ -11,6 +11,9 @@ M.KINDS = {
   { kind = "stage_not_found", fault = "caller" },
   { kind = "input_invalid", fault = "caller" },
   { kind = "language_unknown", fault = "caller" },
+  { kind = "replay_diverged", fault = "caller" },
+  { kind = "session_busy", fault = "caller" },
+  { kind = "queue_full", fault = "caller" },
   { kind = "closed", fault = "caller" },
   { kind = "pending", fault = "caller" },
   { kind = "package_rejected", fault = "host" },
@@ -21,16 +24,23 @@ M.KINDS = {
   { kind = "store_failed", fault = "host" },
   { kind = "cache_failed", fault = "host" },
   { kind = "policy_error", fault = "host" },
+  { kind = "queue_unavailable", fault = "host" },
   { kind = "spawn_failed", fault = "us" },
   { kind = "sandbox_failed", fault = "us" },
   { kind = "timed_out", fault = "run" },
   { kind = "output_limit", fault = "run" },
   { kind = "memory_limit", fault = "run" },
   { kind = "cpu_limit", fault = "run" },
+  { kind = "call_limit", fault = "run" },
+  { kind = "output_files_limit", fault = "run" },
+  { kind = "session_lost", fault = "run" },
+  { kind = "job_expired", fault = "run" },
+  { kind = "job_dead", fault = "run" },
   { kind = "cancelled", fault = "run" },
   { kind = "budget_exceeded", fault = "run" },
   { kind = "stage_failed", fault = "stage" },
   { kind = "output_invalid", fault = "stage" },
+  { kind = "output_missing", fault = "stage" },
   { kind = "effect_denied", fault = "stage" },
 }
 
@@ -45,12 +55,13 @@ M.NO_DESCRIPTOR = {
   ENFILE = "the whole machine has too many files open",
 }
 
--- Errnos of what the system has too little of to start anything.
-local SHORTAGES = { EAGAIN = true, EMFILE = true, ENFILE = true, ENOMEM = true }
+-- Errnos of what the system has too little of to start anything; time is one such thing.
+local SHORTAGES = { EAGAIN = true, EMFILE = true, ENFILE = true, ENOMEM = true, ETIMEDOUT = true }
 
 local FIELDS = {
-  kind = true, message = true, hint = true, stage = true, errno = true, limit = true,
-  effect = true, result = true, cause = true,
+  kind = true, message = true, hint = true, stage = true, operation = true, errno = true,
+  limit = true, effect = true, call = true, cell = true, result = true, cause = true,
+  tells_of_host = true, network = true,
 }
 
 local MAX_MESSAGE_BYTES = 2000
@@ -107,11 +118,15 @@ local function escape_byte(byte)
   return ESCAPES[byte] or ("\\x%02X"):format(byte:byte())
 end
 
--- Characters that are well-formed and yet move or hide text on a terminal: C1 controls
--- (U+0080 to 9F), line separators and direction overrides (U+200E/F, 2028 to 202E, 2066 to 2069).
-local function is_unprintable(character)
+--- Whether a character is well-formed and yet moves or hides text on a terminal: C1 controls
+-- (U+0080 to 9F), line separators and direction marks (U+061C, 200E/F, 2028 to 202E, 2066 to 2069).
+-- @local
+-- @tparam string character
+-- @treturn boolean
+function M.is_unprintable(character)
   local a, b, c = character:byte(1, 3)
   if a == 0xC2 then return b <= 0x9F end
+  if a == 0xD8 then return b == 0x9C end
   if a ~= 0xE2 then return false end
   if b == 0x80 then return (c >= 0xA8 and c <= 0xAE) or c == 0x8E or c == 0x8F end
   return b == 0x81 and c >= 0xA6 and c <= 0xA9
@@ -124,7 +139,7 @@ local function clean_high_bytes(text)
     parts[#parts + 1] = text:sub(from, at - 1)
     local length = character_length(text, at)
     local character = text:sub(at, at + (length or 1) - 1)
-    if not length or is_unprintable(character) then
+    if not length or M.is_unprintable(character) then
       character = character:gsub(".", escape_byte)
     end
     parts[#parts + 1] = character
@@ -159,43 +174,6 @@ function M.clean(text, max)
   return cut(line, max - 3) .. "..."
 end
 
-local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-local function base64_encode(bytes)
-  local out = {}
-  for i = 1, #bytes, 3 do
-    local a, b, c = bytes:byte(i, i + 2)
-    local n = a * 65536 + (b or 0) * 256 + (c or 0)
-    for shift = 3, 0, -1 do
-      local digit = math.floor(n / 64 ^ shift) % 64
-      out[#out + 1] = ALPHABET:sub(digit + 1, digit + 1)
-    end
-    if not c then out[#out] = "=" end
-    if not b then out[#out - 1] = "=" end
-  end
-  return table.concat(out)
-end
-
-local DIGITS = {}
-for i = 1, 64 do
-  DIGITS[ALPHABET:byte(i)] = i - 1
-end
-
-local function base64_decode(text)
-  local out = {}
-  for group in text:gmatch("....") do
-    local n, bytes = 0, 3
-    for i = 1, 4 do
-      local digit = DIGITS[group:byte(i)]
-      if not digit then bytes = bytes - 1 end
-      n = n * 64 + (digit or 0)
-    end
-    local three = string.char(math.floor(n / 65536) % 256, math.floor(n / 256) % 256, n % 256)
-    out[#out + 1] = three:sub(1, bytes)
-  end
-  return table.concat(out)
-end
-
 -- An empty table with the same mark: a JSON array is known by its metatable.
 local function like(value)
   local metatable = getmetatable(value)
@@ -225,7 +203,7 @@ function portable(value, seen)
   local kind = type(value)
   if kind == "string" then
     if M.is_utf8(value) then return value end
-    return { base64 = base64_encode(value) }
+    return { base64 = require("noether.base64").encode(value) }
   elseif kind == "number" then
     if value ~= value or value == math.huge or value == -math.huge then return nil end
     return value
@@ -248,7 +226,7 @@ function M.restore(value)
   if type(value) ~= "table" then return value end
   local first = next(value)
   if first == "base64" and next(value, first) == nil and type(value.base64) == "string" then
-    return base64_decode(value.base64)
+    return require("noether.base64").decode(value.base64)
   end
   local copy = like(value)
   for key, item in pairs(value) do
@@ -281,8 +259,9 @@ end
 
 --- Make an error.
 -- @tparam table fields `kind` and `message`, and if known `hint` (what to do), `stage` (id),
--- `errno` ("ENOENT"), `limit` (the number that was met), `effect` ("FsRead(/data)"), `result`
--- (of the process) and `cause` (another error, or text)
+-- `operation` (what could not be done: "bind"), `errno` ("ENOENT"), `limit` (the number that was
+-- met), `effect` ("FsRead(/data)"), `cell`, `tells_of_host`, `result` (of the process) and `cause`
+-- (another error, or text)
 -- @treturn table the error
 -- @raise on a kind or a field outside the catalogue: those are mistakes in code
 function M.new(fields)
@@ -302,6 +281,13 @@ function M.new(fields)
   err.message = M.clean(err.message)
   err.hint = err.hint and M.clean(err.hint)
   return setmetatable(err, metatable)
+end
+
+--- What the core says of a failure, as a sentence: "open: /a: No such file or directory".
+-- @tparam table failure of the core: `operation` and `message`
+-- @treturn string
+function M.sentence(failure)
+  return failure.operation .. ": " .. failure.message
 end
 
 --- Whether a value is an error of this library.
@@ -324,7 +310,7 @@ end
 local ABOUT_STARTING = { spawn_failed = true, sandbox_failed = true }
 
 --- Whether an error says that nothing at all could be started just then, for want of descriptors,
--- processes or memory: it tells nothing of what was to be started.
+-- processes, memory or time: it tells nothing of what was to be started.
 -- @tparam table err
 -- @treturn boolean
 function M.is_shortage(err)
@@ -353,9 +339,14 @@ end
 -- @tfield string message one line, bounded, without control bytes
 -- @tfield ?string hint what to do
 -- @tfield ?string stage id of the stage
+-- @tfield ?string operation of a program that could not be started, what could not be done: "bind",
+-- "make namespaces", "execve"
 -- @tfield ?string errno "ENOENT"
 -- @tfield ?number limit the limit that was met, in its unit
 -- @tfield ?string effect "FsRead(/data)"
+-- @tfield ?integer cell number of the cell of a session
+-- @tfield ?{host:string,port:?integer} network what a list of hosts did not let through
+-- @tfield ?boolean tells_of_host the hint says what is on this machine: not for who wrote the code
 -- @tfield ?Result result of the process, if one ran
 -- @tfield ?Error|string cause what lies behind it
 

@@ -4,25 +4,33 @@
 --
 -- Misuse raises. What the world refuses is `nil, err`, where `err.kind` is for programs and
 -- `tostring(err)` for people.
-local budget = require "noether.budget"
-local caching = require "noether.caching"
-local composite = require "noether.composite"
-local config = require "noether.config"
-local doctor = require "noether.doctor"
-local errors = require "noether.error"
-local executor = require "noether.executor"
-local face = require "noether.face"
-local inline = require "noether.inline"
-local inspect = require "noether.inspect"
+--
+-- A module is loaded when something of it is first used; `preload` loads them all.
 local json = require "noether.json"
-local options = require "noether.options"
-local process = require "noether.process"
-local prune = require "noether.prune"
-local retry = require "noether.retry"
-local sets = require "noether.set"
-local stores = require "noether.store"
+local later = require "noether.later"
 local sys = require "noether.sys"
-local trace = require "noether.trace"
+
+local answers = later.module "noether.executor.answers"
+local budget = later.module "noether.executor.budget"
+local command = later.module "noether.command"
+local composite = later.module "noether.executor.composite"
+local default = later.module "noether.executor.default"
+local directory = later.module "noether.stage.store.directory"
+local doctor = later.module "noether.report.doctor"
+local errors = later.module "noether.error"
+local executor = later.module "noether.executor.local"
+local functions = later.module "noether.stage.functions"
+local inline = later.module "noether.executor.inline"
+local inspect = later.module "noether.inspect"
+local client = later.module "noether.mcp.client"
+local mcp = later.module "noether.mcp.server"
+local memory = later.module "noether.stage.store.memory"
+local prune = later.module "noether.cache.prune"
+local remote = later.module "noether.fleet.remote"
+local retry = later.module "noether.executor.retry"
+local sets = later.module "noether.set"
+local trace = later.module "noether.report.trace"
+local worker = later.module "noether.fleet.worker"
 
 local M = {}
 
@@ -33,7 +41,10 @@ M.version = sys.version
 M.null = json.null
 
 --- Stores: `memory()` and `open(dir)`.
-M.store = { memory = stores.memory, open = stores.open }
+M.store = { memory = memory.new, open = directory.open }
+
+--- Run a stage in one call: see `default.execute`.
+M.execute = default.execute
 
 --- Make an executor: see `executor.new`.
 M.executor = executor.new
@@ -50,17 +61,30 @@ M.retry = retry.new
 --- Make an executor that spends no more than it was given: see `budget.new`.
 M.budget = budget.new
 
---- Make an executor that keeps the answers of pure stages: see `caching.new`.
-M.cache = caching.new
+--- Make an executor that keeps the answers of pure stages: see `answers.new`.
+M.cache = answers.new
+
+--- Make an executor whose stages run on other machines: see `remote.new`.
+M.remote = remote.new
+
+--- Make what runs stages for others: see `worker.new`.
+M.worker = worker.new
 
 --- Runs as a page to look at: `page(records)` and `write(path, records)`.
 M.trace = { page = trace.page, write = trace.write }
 
---- Run a program and wait for its result: see `process.run`.
-M.run = process.run
+--- Stages and functions as tools of a model: `serve(options)`; and tools of a server as functions
+-- of stages: `functions(argv, options)`.
+M.mcp = { serve = mcp.serve, functions = client.functions }
 
---- Start a program: see `process.spawn`.
-M.spawn = process.spawn
+--- What to tell a model of functions that its code may call: see `functions.prompt`.
+M.functions_prompt = functions.prompt
+
+--- Run a program and wait for its result: see `command.run`.
+M.run = command.run
+
+--- Start a program: see `command.spawn`.
+M.spawn = command.spawn
 
 --- Wait for the first of several processes and tasks: see `set.wait_any`.
 M.wait_any = sets.wait_any
@@ -105,80 +129,17 @@ function M.check(output, err, ...)
   return output, err, ...
 end
 
--- One executor for all calls of `execute` that ask for the same things of it.
-local default_executors = {}
-
-local SHARED_OPTIONS = { isolation = true, runtime = true }
-
-local function default_executor(given)
-  local key = ("%s %s"):format(given.isolation or "", given.runtime or "")
-  local found, err = default_executors[key], nil
-  if not found then
-    found, err = executor.new{
-      isolation = given.isolation, runtime = given.runtime, store = stores.memory(),
-    }
-    default_executors[key] = found
-  end
-  return found, err
-end
-
-local STAGE_FIELDS = { language = "string", code = "text", effects = "any", name = "string" }
-
-local function execute_options()
-  local spec = { input = "any" }
-  for _, source in ipairs{ STAGE_FIELDS, config.CALL_OPTIONS } do
-    for name, expected in pairs(source) do
-      spec[name] = expected
-    end
-  end
-  for name in pairs(SHARED_OPTIONS) do
-    spec[name] = config.EXECUTOR_OPTIONS[name]
-  end
-  return spec
-end
-
---- Run a stage in one call. A default executor is made at the first one and used again.
--- @tparam ExecuteRequest request `language`, `code`, and if wanted `input`, `effects`, any option
--- of a call (`timeout_secs`, ...), `isolation` and `runtime`
--- @return the stage's answer; nil with an error if there is none. `false` is an answer: test the
--- error
--- @treturn ?Error error
--- @treturn ?Info info what is known of the run, on failure too
--- @raise on an unknown option or a wrong type
+--- Load all that is otherwise loaded when it is first used, for programs that later change their
+-- root, their directory or their user, or that fork.
 -- @usage
--- local output, err, info = noether.execute{
---   language = "python", code = "def execute(input): return input['n'] * 2",
---   input = { n = 21 }, effects = {}, timeout_secs = 5,
--- }
--- if err then error(err) end
--- print(output, info.isolation ~= "none") --> 42 true
-function M.execute(request, surplus)
-  options.argument("execute", "request", request, "table")
-  if surplus ~= nil then
-    error("execute: expected one table: options stand beside language and code", 2)
-  end
-  local given = options.check("execute", request, execute_options())
-  local fields, call = {}, {}
-  for name in pairs(STAGE_FIELDS) do
-    fields[name] = given[name]
-  end
-  for name in pairs(config.CALL_OPTIONS) do
-    call[name] = given[name]
-  end
-  local stage, err = stores.stage("execute", fields)
-  if not stage then return nil, err end
-  local shared
-  shared, err = default_executor(given)
-  if not shared then return nil, err end
-  local settings = config.for_call("execute", call, shared.config)
-  return face.run(shared, stage, given.input, settings, "value")
+-- noether.preload() -- and then chroot, setuid, fork
+-- print(type(package.loaded["noether.executor.local"])) --> table
+function M.preload()
+  later.load(M)
+  require "noether.nix_executor"
+  require("noether.overrides.policies").load()
+  require("noether.stage.languages").canonical("") -- asks each for its names
+  M.trace.page{}
 end
 
---- What `noether.execute` takes: a stage, its input, options.
--- @table ExecuteRequest
--- @extends Stage, CallOptions
--- @tfield ?any input any JSON value (nil is null)
--- @tfield ?Isolation isolation as of an executor
--- @tfield ?"auto"|"host"|"nix" runtime as of an executor
-
-return M
+return later.load_on_use(M)

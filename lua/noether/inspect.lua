@@ -102,10 +102,16 @@ local function layout(items, level)
     .. ("  "):rep(level) .. "}"
 end
 
--- A table with its own words for itself (an error, a handle) is shown by them.
+-- A table with its own words for itself (an error) is shown by them, and a handle of the library by
+-- its name: what is in it is not for logs (an executor has the host's environment).
 local function own_words(value)
   local metatable = getmetatable(value)
-  if type(metatable) ~= "table" or not rawget(metatable, "__tostring") then return nil end
+  if type(metatable) ~= "table" then return nil end
+  if not rawget(metatable, "__tostring") then
+    local name = rawget(metatable, "__name")
+    local is_handle = type(name) == "string" and name:find("^noether%.") and name ~= "noether.array"
+    return is_handle and "<" .. name .. ">" or nil
+  end
   local ok, text = pcall(tostring, value)
   return ok and "<" .. (metatable.__name or "table") .. ": " .. text .. ">" or nil
 end

@@ -9,7 +9,8 @@
 -- What comes back is what went in: integers of 64 bits stay integers, 1.0 and -0.0 stay floats,
 -- doubles keep every bit, `[]` is not `{}`, null is `json.null`, and any string (and key) of
 -- valid Unicode is itself. Of equal keys in an object the last one counts. In Lua 5.1, 5.2 and
--- LuaJIT all numbers are doubles, and an integer beyond 2^53 is refused.
+-- LuaJIT all numbers are doubles: an integer beyond 2^53 is refused, or comes as a string where
+-- that was asked for, and is never rounded.
 --
 -- @module noether.json
 
@@ -51,11 +52,12 @@ local function writes_points()
   return ok and text == "0.5"
 end
 
-local function decode(text)
-  local ready, tagged, integers, arrays, numbers = core.json_scan(text, false)
+local function decode(text, big_integers, most)
+  local ready, tagged, integers, arrays, numbers = core.json_scan(text, false, big_integers, most)
   if ready and numbers and not reads_numbers() then
-    ready, tagged, integers, arrays = core.json_scan(text, true)
+    ready, tagged, integers, arrays = core.json_scan(text, true, big_integers, most)
   end
+  if not ready and integers then return nil, (tagged:gsub("^json: ", "")), most end
   if not ready then return nil, "invalid JSON: " .. tagged end
   local value = codec.decode(ready)
   if tagged or (integers and not DECODES_INTEGERS) or (arrays and not MARKS_ARRAYS) then
@@ -73,8 +75,8 @@ local function write(value, lossy, points)
 end
 
 local function encode(value, name)
-  local lossy, points = core.json_check(value, name, ARRAY, ENCODES_INTEGERS, false)
-  if lossy == nil then return nil, points end
+  local lossy, points, limit = core.json_check(value, name, ARRAY, ENCODES_INTEGERS, false)
+  if lossy == nil then return nil, points, limit end
   local text = write(value, lossy, points)
   if core.json_is_utf8(text) then return text end
   -- What is not UTF-8 went through lua-cjson as it is. Which string was it?
@@ -82,17 +84,17 @@ local function encode(value, name)
   return nil, reason
 end
 
-local function canonical(value, name)
+local function canonical(value, name, as_sent)
   local lossy, reason = core.json_check(value, name, ARRAY, ENCODES_INTEGERS, true)
   if lossy == nil then return nil, reason end
-  return core.json_canonical(value, ARRAY)
+  return core.json_canonical(value, ARRAY, as_sent)
 end
 
 -- The result of fn; an error that it raises (lua-cjson's own) is returned.
 local function guard(fn, ...)
-  local ok, result, reason = compat.try(fn, ...)
+  local ok, result, reason, limit = compat.try(fn, ...)
   if not ok then return nil, tostring(result) end
-  return result, reason
+  return result, reason, limit
 end
 
 local function expect(value, expected, position, fname)
@@ -105,20 +107,27 @@ end
 --- Decodes one JSON text (RFC 8259, UTF-8, at most 256 MiB, nested at most 512 deep).
 -- Every array in the result is marked, as by `json.array`.
 -- @tparam string text
+-- @tparam[opt="exact"] string big_integers "string": integers beyond 2^53 come as strings of their
+--   digits, in every Lua
+-- @tparam[opt] number most_values a text of more values (arrays, objects, and all in them but keys)
+--   is refused before anything is made of it
 -- @return the value (which may be `false`, and is `json.null` for null); or nil and a message
 --   that ends in the place: `invalid JSON: expected a value, not ']' at line 1 column 4`,
 --   counted from 1, in characters.
-function M.decode(text)
+-- @treturn ?string
+-- @treturn ?number `most_values`, where that is what was wrong
+function M.decode(text, big_integers, most_values)
   expect(text, "string", 1, "decode")
-  return guard(decode, text)
+  if most_values == math.huge then most_values = nil end
+  return guard(decode, text, big_integers == "string" and "string" or nil, most_values)
 end
 
---- Says whether a text is JSON that `json.decode` would take, without decoding it.
+--- Says whether a text is JSON that `json.decode` would take where integers have 64 bits.
 -- @tparam string text
 -- @treturn boolean|nil true; or nil and the message that `json.decode` would give
 function M.check(text)
   expect(text, "string", 1, "check")
-  local ready, reason = guard(core.json_scan, text, false)
+  local ready, reason = guard(core.json_scan, text, false, "exact")
   if not ready then return nil, "invalid JSON: " .. reason end
   return true
 end
@@ -131,15 +140,16 @@ end
 -- @tparam[opt="value"] string name what the message calls the value
 -- @treturn string|nil the text; or nil and a message that names the place:
 --   `input.items[3].name: a function is no JSON value`
+-- @treturn ?integer the limit in bytes, if it is too large
 function M.encode(value, name)
   if name == nil then name = "value" end
   expect(name, "string", 2, "encode")
   return guard(encode, value, name)
 end
 
---- Encodes a value so that equal values give equal texts, whatever made them: keys in the order
--- of their bytes, no blanks, no escapes but those that must be, and of each number the fewest
--- digits that give it back. 1 and 1.0 are different values.
+--- Encodes a value so that equal values give equal texts, whatever made them and in every Lua: keys
+-- in the order of their bytes, no blanks, no escapes but those that must be, and of each number the
+-- fewest digits that give it back. 1, 1.0 and 1e0 are one value.
 -- @param value as for `json.encode`
 -- @tparam[opt="value"] string name as for `json.encode`
 -- @treturn string|nil the text; or nil and a message
@@ -147,6 +157,12 @@ function M.canonical(value, name)
   if name == nil then name = "value" end
   expect(name, "string", 2, "canonical")
   return guard(canonical, value, name)
+end
+
+--- As `canonical`, for what a stage gets: there 1.0 is not 1.
+-- @local
+function M.sorted(value, name)
+  return guard(canonical, value, name, true)
 end
 
 --- Marks a table as an array, so that it is encoded as one even if it is empty.

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
 --- The names of the original, as constructors over the one executor.
-local executor = require "noether.executor"
+local executor = require "noether.executor.local"
 local nix = require "noether.runtime.nix"
 local options = require "noether.options"
 local sys = require "noether.sys"
 
 local M = {}
 
-local CONFIG = require("noether.config").CONFIG_OPTIONS
+local CONFIG = require("noether.executor.config").CONFIG_OPTIONS
 
 --- Find nix: the default profile's first, then that of PATH, then the user's own profile's. No
 -- program is run.

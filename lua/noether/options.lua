@@ -3,6 +3,29 @@
 -- A wrong option is a mistake in code, so it raises, at the line that called the public function.
 local M = {}
 
+-- What the names of all our chunks begin with.
+local OWN = debug.getinfo(1, "S").source:match("^(.*)options")
+
+-- Whose line it is: neither a C function nor what a tail call left has one.
+local function is_callers(info)
+  return info.what ~= "C" and info.what ~= "tail" and info.source:sub(1, #OWN) ~= OWN
+end
+
+--- Raise a mistake of the caller's: at the line from which this library was called, however deep
+-- within it this is.
+-- @tparam string message
+-- @raise it, with that line's place before it; without where there is none: a C function called
+-- (`pcall(noether.execute)`), or nobody
+function M.raise(message)
+  local level, below = 2, nil
+  local info = debug.getinfo(level, "S")
+  while info and not is_callers(info) do
+    level, below = level + 1, info.what
+    info = debug.getinfo(level, "S")
+  end
+  return error(message, info and below ~= "C" and level or 0)
+end
+
 local function show(value)
   local kind = type(value)
   if kind == "string" and #value <= 40 then return ("'%s'"):format((value:gsub("%c", "?"))) end
@@ -89,7 +112,7 @@ local function is_stream(value)
 end
 
 local function is_input(value)
-  if type(value) == "string" or is_callable(value) then return true end
+  if type(value) == "string" or value == true or is_callable(value) then return true end
   return is_stream(value)
 end
 
@@ -107,6 +130,7 @@ local TYPES = {
     function(v) return type(v) == "number" and v >= 0 end },
   bytes = { "a whole number of bytes above 0 (math.huge: none)", is_count },
   count = { "a whole number above 0 (math.huge: none)", is_count },
+  natural = { "a whole number", function(v) return v == 0 or (is_count(v) and v < math.huge) end },
   whole = { "a whole number above 0", function(v) return is_count(v) and v < math.huge end },
   amount = { "a number, 0 or more",
     function(v) return type(v) == "number" and v >= 0 and v < math.huge end },
@@ -117,6 +141,8 @@ local TYPES = {
   flake = { "a reference to a flake, without '#': nixpkgs, or github:NixOS/nixpkgs/<rev>",
     is_flake },
   boolean = { "a boolean", function(v) return type(v) == "boolean" end },
+  switch_or_table = { "a boolean or a table",
+    function(v) return type(v) == "boolean" or type(v) == "table" end },
   table = { "a table", function(v) return type(v) == "table" end },
   ["function"] = { "a function", is_callable },
   list = { "a list", is_list },
@@ -124,7 +150,7 @@ local TYPES = {
   variables = { "a table of strings by variable name, without NUL", is_variables },
   text_source = { "text: a string, a function or { path = \"...\" }", is_text_source },
   stream = { "{ path = \"...\" } or { fd = number, share = boolean }", is_stream },
-  input = { "a string, a function, { path = \"...\" } or { fd = number, share = boolean }",
+  input = { "a string, a function, true, { path = \"...\" } or { fd = number, share = boolean }",
     is_input },
   store = { "a store: use noether.store.memory(), noether.store.open(dir), or a table with put, "
     .. "get, list and remove", is_store },
@@ -245,53 +271,71 @@ end
 -- @tparam string name the argument's name
 -- @param value
 -- @tparam string|table expected see @{matches}
--- @tparam[opt=3] number level whose line the error names, as for `error`
 -- @return the value
 -- @raise if it does not match
-function M.argument(fname, name, value, expected, level)
+function M.argument(fname, name, value, expected)
   local ok, reason = M.matches(value, expected)
-  if not ok then error(("%s: %s: %s"):format(fname, name, reason), level or 3) end
+  if not ok then M.raise(("%s: %s: %s"):format(fname, name, reason)) end
   return value
 end
 
 --- Check that a method was called as one, with a colon.
 -- @tparam string fname the method as users know it, "store:put"
 -- @param self what it was called on: a table with a method of that name
--- @tparam[opt=3] number level whose line the error names, as for `error`
 -- @raise if it is something else
-function M.method(fname, self, level)
+function M.method(fname, self)
   local object, name = fname:match("^(.*):(.*)$")
   if type(self) == "table" and type(self[name]) == "function" then return end
-  error(("%s: call it with a colon: %s(...), not %s.%s(...)"):format(fname, fname, object, name),
-    level or 3)
+  M.raise(("%s: call it with a colon: %s(...), not %s.%s(...)"):format(fname, fname, object, name))
+end
+
+local function check(fname, opts, spec, what)
+  local copy = {}
+  if opts == nil then return copy end
+  if type(opts) ~= "table" then
+    M.raise(("%s: options: expected a table, got %s"):format(fname, show(opts)))
+  end
+  for name, value in pairs(opts) do
+    local expected = spec[name]
+    if not expected then M.raise(("%s: %s"):format(fname, M.unknown(what, name, spec))) end
+    local ok, reason = M.matches(value, expected)
+    if not ok then M.raise(("%s: %s '%s': %s"):format(fname, what, name, reason)) end
+    if has_fields(expected) then
+      value = check(("%s: %s"):format(fname, name), value, expected.fields, "option")
+    end
+    copy[name] = value
+  end
+  return copy
 end
 
 --- Check a table of options.
 -- @tparam string fname the function as users know it, for the message
 -- @tparam ?table opts nil is an empty table
 -- @tparam table spec what @{matches} expects, by option name
--- @tparam[opt=3] number level whose line the error names: 3 is the caller of the caller
--- @tparam[opt="option"] string what they are called in messages
 -- @treturn table a copy of `opts`, one level deep, and of the tables in it that have `fields`
 -- @raise on an unknown option (the nearest name is offered) or a wrong value
-function M.check(fname, opts, spec, level, what)
-  level, what = level or 3, what or "option"
-  local copy = {}
-  if opts == nil then return copy end
-  if type(opts) ~= "table" then
-    error(("%s: options: expected a table, got %s"):format(fname, show(opts)), level)
+function M.check(fname, opts, spec)
+  return check(fname, opts, spec, "option")
+end
+
+--- As @{check}, of what messages call fields.
+-- @tparam string fname
+-- @tparam ?table fields
+-- @tparam table spec
+-- @treturn table
+-- @raise as of @{check}
+function M.check_fields(fname, fields, spec)
+  return check(fname, fields, spec, "field")
+end
+
+--- What nobody would hold is refused: without a sandbox there is nothing to take away.
+-- @tparam string fname the function as users know it, for the message
+-- @tparam table given `loopback`, `isolation`
+-- @raise where these do not go together
+function M.check_loopback(fname, given)
+  if given.loopback == false and given.isolation == "none" then
+    M.raise(fname .. ": option 'loopback': false needs a sandbox, and isolation is \"none\"")
   end
-  for name, value in pairs(opts) do
-    local expected = spec[name]
-    if not expected then error(("%s: %s"):format(fname, M.unknown(what, name, spec)), level) end
-    local ok, reason = M.matches(value, expected)
-    if not ok then error(("%s: %s '%s': %s"):format(fname, what, name, reason), level) end
-    if has_fields(expected) then
-      value = M.check(("%s: %s"):format(fname, name), value, expected.fields, level + 1)
-    end
-    copy[name] = value
-  end
-  return copy
 end
 
 local ON = { ["1"] = true, ["true"] = true, yes = true, on = true }
@@ -301,6 +345,15 @@ local ON = { ["1"] = true, ["true"] = true, yes = true, on = true }
 -- @treturn boolean
 function M.is_on(value)
   return ON[(value or ""):lower()] == true
+end
+
+--- What is off unless an option, or else the environment, says yes.
+-- @tparam ?boolean given the option
+-- @tparam ?string value of the environment
+-- @treturn boolean
+function M.switch(given, value)
+  if given ~= nil then return given end
+  return M.is_on(value)
 end
 
 return M

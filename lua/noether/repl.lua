@@ -12,6 +12,7 @@ local compat = require "noether.compat"
 local complete = require "noether.repl.complete"
 local help = require "noether.repl.help"
 local histories = require "noether.repl.history"
+local later = require "noether.later"
 local noether = require "noether"
 local show = require "noether.repl.show"
 
@@ -168,6 +169,7 @@ end
 local function show_values(session, values)
   if values.n == 0 then return end
   if values[1] ~= nil then rawset(_G, "_", values[1]) end
+  if show.is_execution(values) then rawset(_G, "_info", values[3]) end
   local done = attempt(session, function() print(shown(session, values)) end)
   if not done[1] then say(("error calling 'print' (%s)"):format(done[2].message)) end
 end
@@ -194,12 +196,20 @@ local function evaluate(session, chunk)
   if values[2].interrupted then clean_up() end
 end
 
+-- What other prompts end by; here it is the value of a global that nobody has set.
+local function asks_for_the_end(text)
+  local name = text:match("^%s*(%l+)%s*%(?%s*%)?%s*$")
+  return (name == "exit" or name == "quit") and rawget(_G, name) == nil
+end
+
 local function turn(session)
   session.reading = true
   local text, chunk, message = read_chunk(session)
   session.reading = false
   if not text then
     session.over = true
+  elseif session.terminal and asks_for_the_end(text) then
+    say("Ctrl-D ends the session, and so does os.exit()")
   elseif chunk then
     evaluate(session, chunk)
   else
@@ -220,6 +230,7 @@ end
 
 -- Globals for whoever types; what has such a name already stays.
 local function set_globals()
+  later.load(noether) -- Tab shows what is there, and calls nothing
   if rawget(_G, "noether") == nil then rawset(_G, "noether", noether) end
   if rawget(_G, "help") == nil then
     rawset(_G, "help", function(...)

@@ -35,6 +35,11 @@ local function no_descriptor(message, errno)
   }
 end
 
+-- The same, of what a method of the poller says.
+local function not_watched(failed)
+  return no_descriptor(errors.sentence(failed), failed.errno)
+end
+
 local function pending(what)
   return failure("pending", what, "wait again, or cancel it")
 end
@@ -109,9 +114,9 @@ end
 
 -- Raises in a forked copy of the host, which shares the poller with its parent.
 local function check_owner(self, fname)
-  options.method(fname, self, 4)
+  options.method(fname, self)
   if self.owner ~= sys.getpid() then
-    error(fname .. ": the set belongs to the parent of this process", 3)
+    options.raise(fname .. ": the set belongs to the parent of this process")
   end
 end
 
@@ -182,8 +187,8 @@ local function watch_descriptor(self, entry)
   local fd, err = entry.handle:pollfd()
   if not fd then return nil, err end
   self.numbers = self.numbers + 1
-  local ok, message, errno = self.poller:add(fd, self.numbers)
-  if not ok then return nil, no_descriptor(message, errno) end
+  local ok, failed = self.poller:add(fd, self.numbers)
+  if not ok then return nil, not_watched(failed) end
   entry.fd, entry.number = fd, self.numbers
   self.by_number[entry.number] = entry
   return true
@@ -218,7 +223,7 @@ end
 function Set:add(handle)
   check_owner(self, "set:add")
   if not is_handle(handle) then
-    error("set:add: handle: expected a process or a task, got " .. type(handle), 2)
+    options.raise("set:add: handle: expected a process or a task, got " .. type(handle))
   end
   if self.closed then return nil, failure("closed", "the set is closed") end
   if self.entries[handle] then return handle end
@@ -335,7 +340,7 @@ function Set:next(secs)
   check_owner(self, "set:next")
   if secs ~= nil then options.argument("set:next", "secs", secs, "duration") end
   if self.closed then return nil, failure("closed", "the set is closed") end
-  if self.in_next then error("set:next: it cannot be called by a callback of its own", 2) end
+  if self.in_next then options.raise("set:next: it cannot be called by a callback of its own") end
   self.in_next = true
   local ok, found = pcall(find, self, secs and sys.clock() + secs)
   self.in_next, self.looking = nil, nil
@@ -366,10 +371,10 @@ function Set:pollfd()
   if self.closed then return nil, failure("closed", "the set is closed") end
   if not self.has_alarm then
     self.has_alarm = true
-    local ok, message, errno = self.poller:alarm(0)
+    local ok, failed = self.poller:alarm(0)
     if not ok then
       self.has_alarm = nil
-      return nil, no_descriptor(message, errno)
+      return nil, not_watched(failed)
     end
     self.alarm_at = 0
     set_alarm(self)
@@ -444,13 +449,13 @@ end
 
 local function check_list(list)
   if is_handle(list) then
-    error("wait_any: list: expected a list, as in wait_any({ a, b }, secs)", 3)
+    options.raise("wait_any: list: expected a list, as in wait_any({ a, b }, secs)")
   end
-  options.argument("wait_any", "list", list, "list", 4)
-  if #list == 0 then error("wait_any: list: there is nothing to wait for", 3) end
+  options.argument("wait_any", "list", list, "list")
+  if #list == 0 then options.raise("wait_any: list: there is nothing to wait for") end
   for i, item in ipairs(list) do
     if not is_handle(item) then
-      error(("wait_any: list[%d]: expected a process or a task"):format(i), 3)
+      options.raise(("wait_any: list[%d]: expected a process or a task"):format(i))
     end
   end
 end

@@ -4,8 +4,22 @@
 -- `nil, message, errno`, where the message reads "open: /a/b: No such file or directory" and
 -- errno is a name such as "ENOENT". Paths may be relative, but for where it is said.
 local core = require "noether.core"
+local errors = require "noether.error"
 
 local M = {}
+
+-- The core tells of a failure in a table; here it is `nil, message, errno`.
+local function results(value, failed)
+  if not failed then return value end
+  return nil, errors.sentence(failed), failed.errno
+end
+
+-- None of them takes more than these.
+local function plain(fn)
+  return function(first, second, third)
+    return results(fn(first, second, third))
+  end
+end
 
 --- The version of the library, as in noether.h.
 M.version = core.version
@@ -54,14 +68,17 @@ M.isatty = core.isatty
 -- @function cpu_count
 M.cpu_count = core.cpu_count
 
+--- What a fork server loads, as a string.
+M.fork_helper = core.fork_helper
+
 --- A set of descriptors that is itself one: an epoll(7) descriptor, and an alarm.
 -- @treturn ?userdata `pollfd()`, `add(fd, number)`, `remove(fd)`, `wait(secs, list)`: how many are
 -- ready, their numbers in the list (256 at most), `alarm(secs)`: after which the descriptor is
--- readable (nil takes it back), `close()`
+-- readable (nil takes it back), `close()`; a method that fails gives nil and `{ message, errno }`
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function poller
-M.poller = core.poller
+M.poller = plain(core.poller)
 
 --- Wait for one of several descriptors to be readable: poll(2).
 -- @tparam table fds
@@ -70,6 +87,19 @@ M.poller = core.poller
 -- @treturn number how many are
 -- @function poll
 M.poll = core.poll
+
+--- A descriptor of this process's own, read or written without ever waiting; nobody who shares it
+-- notices.
+-- @tparam number fd 0, 1, or what a host has
+-- @tparam boolean writes whether it is written to
+-- @treturn ?userdata `read([max])`: a piece, "" at the end, false where there is nothing yet;
+-- `write(text, from)`: how many bytes went; `watch(wanted)`: whether its `pollfd()` is to become
+-- readable when there is something to read or room to write (true: it always is ready); `close()`.
+-- A method that fails gives nil and `{ message, errno }`
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function stream
+M.stream = plain(core.stream)
 
 --- What the running kernel is, and what of it a sandbox could use. Only asked, nothing is set up.
 -- @treturn table `release` ("6.1.0"), `machine` ("x86_64"), `landlock_abi` (0: none),
@@ -84,7 +114,7 @@ M.kernel = core.kernel
 -- @treturn ?string message
 -- @treturn ?string errno `ENOENT`: this kernel does not have it
 function M.setting(name)
-  local text, message, errno = core.setting("/proc/sys/" .. name:gsub("%.", "/"))
+  local text, message, errno = results(core.setting("/proc/sys/" .. name:gsub("%.", "/")))
   return text and text:match("^(.-)%s*$"), message, errno
 end
 
@@ -95,7 +125,7 @@ end
 -- @treturn ?string message
 -- @treturn ?string errno
 function M.read_file(path, max_bytes)
-  return core.read_file(path, max_bytes or math.huge)
+  return results(core.read_file(path, max_bytes or math.huge))
 end
 
 --- Write a file: all of it, synced, under its name, or nothing. What has the name is replaced.
@@ -106,7 +136,18 @@ end
 -- @treturn ?string message
 -- @treturn ?string errno
 function M.write_file(path, data, mode)
-  return core.write_file(path, data, mode)
+  return results(core.write_file(path, data, mode))
+end
+
+--- Make a new file that need not outlive this machine: it is not synced.
+-- @tparam string path nothing has this name (`EEXIST`)
+-- @tparam string data
+-- @tparam[opt=384] number mode as of @{write_file}
+-- @treturn ?boolean true
+-- @treturn ?string message
+-- @treturn ?string errno
+function M.make_file(path, data, mode)
+  return results(core.make_file(path, data, mode))
 end
 
 --- Whether a regular file holds exactly these bytes.
@@ -116,7 +157,7 @@ end
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function file_equals
-M.file_equals = core.file_equals
+M.file_equals = plain(core.file_equals)
 
 --- Remove a file or link.
 -- @tparam string path
@@ -124,7 +165,7 @@ M.file_equals = core.file_equals
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function unlink
-M.unlink = core.unlink
+M.unlink = plain(core.unlink)
 
 --- Rename, and wait until the new name is on disk. A file or empty directory that has it is
 -- replaced.
@@ -134,7 +175,7 @@ M.unlink = core.unlink
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function rename
-M.rename = core.rename
+M.rename = plain(core.rename)
 
 --- Swap two names at once. `EINVAL` where the file system cannot.
 -- @tparam string one
@@ -143,7 +184,7 @@ M.rename = core.rename
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function exchange
-M.exchange = core.exchange
+M.exchange = plain(core.exchange)
 
 --- Change permissions. Follows links: for paths in directories of our own.
 -- @tparam string path
@@ -152,7 +193,7 @@ M.exchange = core.exchange
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function chmod
-M.chmod = core.chmod
+M.chmod = plain(core.chmod)
 
 --- Set when something was changed last. Of a link it is the link's own time.
 -- @tparam string path
@@ -161,7 +202,7 @@ M.chmod = core.chmod
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function touch
-M.touch = core.touch
+M.touch = plain(core.touch)
 
 --- What is at a path.
 -- @tparam string path
@@ -171,7 +212,7 @@ M.touch = core.touch
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function stat
-M.stat = core.stat
+M.stat = plain(core.stat)
 
 --- A text that is another one when what is at a path has been changed or replaced.
 -- @tparam string path
@@ -189,29 +230,45 @@ end
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function access
-M.access = core.access
+M.access = plain(core.access)
 
 --- @tparam string path of a link
 -- @treturn ?string where it leads, as written in it
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function readlink
-M.readlink = core.readlink
+M.readlink = plain(core.readlink)
 
 --- @tparam string path
 -- @treturn ?string the same place, absolute and without links
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function realpath
-M.realpath = core.realpath
+M.realpath = plain(core.realpath)
+
+--- The absolute path of what is there, by its own name: what a link leads to has another, and by
+-- its name some programs know what they are to do.
+-- @tparam string path
+-- @treturn ?string
+-- @treturn ?string message
+-- @treturn ?string errno
+function M.absolute(path)
+  local real, message, errno = M.realpath(path)
+  if not real then return nil, message, errno end
+  local directory, name = path:match("^(.-)([^/]+)$")
+  if not name or name == "." or name == ".." then return real end
+  local above = M.realpath(directory == "" and "." or directory)
+  return above and (above == "/" and "" or above) .. "/" .. name or real
+end
 
 --- The names in a directory, without "." and "..", in no order.
 -- @tparam string path
+-- @tparam[opt] number max how many at most; nil: all
 -- @treturn ?table
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function list
-M.list = core.list
+M.list = plain(core.list)
 
 --- @tparam string path
 -- @tparam[opt=448] number mode less the umask; 448 is 0700 in octal
@@ -219,7 +276,7 @@ M.list = core.list
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function mkdir
-M.mkdir = core.mkdir
+M.mkdir = plain(core.mkdir)
 
 --- Make sure of a directory that only we can enter, creating with mode 0700 what is missing.
 -- One that exists must be no link, ours and closed to others, else `EPERM`; an empty one that
@@ -229,7 +286,7 @@ M.mkdir = core.mkdir
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function mkdir_private
-M.mkdir_private = core.mkdir_private
+M.mkdir_private = plain(core.mkdir_private)
 
 --- A path that nobody has made yet, or can guess.
 -- @tparam string prefix its beginning
@@ -237,7 +294,7 @@ M.mkdir_private = core.mkdir_private
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function unique_path
-M.unique_path = core.unique_path
+M.unique_path = plain(core.unique_path)
 
 --- Create a directory of mode 0700 under a new name.
 -- @tparam string prefix beginning of its path
@@ -245,7 +302,7 @@ M.unique_path = core.unique_path
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function mkdtemp
-M.mkdtemp = core.mkdtemp
+M.mkdtemp = plain(core.mkdtemp)
 
 --- Remove what is at a path, and all below it. Links are removed, not followed; mounts are left.
 -- @tparam string path
@@ -253,7 +310,18 @@ M.mkdtemp = core.mkdtemp
 -- @treturn ?string message of the first thing that would not go; the rest has gone
 -- @treturn ?string errno
 -- @function remove_tree
-M.remove_tree = core.remove_tree
+M.remove_tree = plain(core.remove_tree)
+
+--- Open a directory in which files can be made; nothing of its path may be a link.
+-- @tparam string path
+-- @treturn ?userdata `draft(path)`: a file of mode 0600 that has no name yet: `copy(source, max)`
+-- copies bytes on and gives how many (0 at the end), `keep(replaces)` gives it its name (`EEXIST`),
+-- `close()` gives it up; directories above it are made, links not followed; `close()`. What fails
+-- gives nil and `{ message, errno }`
+-- @treturn ?string message
+-- @treturn ?string errno
+-- @function directory
+M.directory = plain(core.directory)
 
 --- Take the exclusive lock of a file, which is created if missing and stays.
 -- Other holders are other handles, in this process or in others.
@@ -263,7 +331,18 @@ M.remove_tree = core.remove_tree
 -- @treturn ?string message
 -- @treturn ?string errno
 -- @function lock
-M.lock = core.lock
+M.lock = plain(core.lock)
+
+--- A TCP socket of this machine's loopback that listens, for doctor.
+-- @treturn ?userdata with `accepted()` (how many connections came since it was asked last) and
+-- `close()`
+-- @treturn number|string its port; or a message
+-- @treturn ?string errno
+function M.listen()
+  local listener, second = core.listen()
+  if listener then return listener, second end
+  return results(nil, second)
+end
 
 --- The absolute directories of a search path, in order. Others are left out: what they mean
 -- depends on where one happens to be.

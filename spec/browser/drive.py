@@ -30,11 +30,26 @@ class Browser:
             os.dup2(second, 4)
 
         self.process = subprocess.Popen(
-            [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-             "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking",
-             "--remote-debugging-pipe", "--user-data-dir=" + profile, "about:blank"],
-            preexec_fn=place, close_fds=False, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            [
+                program,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-dev-shm-usage",
+                "--disable-extensions",
+                "--disable-background-networking",
+                "--remote-debugging-pipe",
+                "--user-data-dir=" + profile,
+                "about:blank",
+            ],
+            preexec_fn=place,
+            close_fds=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         os.close(to_read)
         os.close(to_write)
         self.number, self.pending, self.session = 0, b"", None
@@ -78,8 +93,9 @@ class Browser:
             self.note(message)
 
     def evaluate(self, expression):
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True,
-                           awaitPromise=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         if "exceptionDetails" in answer:
             raise SystemExit("eval: " + str(answer["exceptionDetails"]))
         return answer["result"].get("value")
@@ -92,14 +108,21 @@ class Browser:
             self.call(domain + ".enable")
         self.size(1400, 1000)
         self.call("Page.navigate", url="file://" + path)
-        self.evaluate("""new Promise((ready) => {
+        self.evaluate(
+            """new Promise((ready) => {
             const look = () => (document.readyState === "complete" ? ready(true)
                 : setTimeout(look, 10));
-            look(); })""")
+            look(); })"""
+        )
 
     def size(self, width, height):
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                  deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
 
     def mouse(self, kind, x, y, **more):
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
@@ -115,8 +138,13 @@ class Browser:
     def key(self, name):
         text = {} if len(name) > 1 else {"text": name}
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=name,
-                      windowsVirtualKeyCode=KEYS.get(name, ord(name[0].upper())), **text)
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=name,
+                windowsVirtualKeyCode=KEYS.get(name, ord(name[0].upper())),
+                **text
+            )
             text = {}
 
     def shot(self, path):
@@ -162,8 +190,9 @@ def main():
             browser.take(step, values)
     finally:
         browser.close()
-    json.dump({"values": values, "console": browser.console, "requests": browser.requests},
-              sys.stdout)
+    json.dump(
+        {"values": values, "console": browser.console, "requests": browser.requests}, sys.stdout
+    )
 
 
 main()

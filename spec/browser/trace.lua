@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- The page of a trace in a real browser. Run by `make check-deep`, which installs one:
 -- it is no part of the other tests, since it is large.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local errors = require "noether.error"
 local json = require "noether.json"
 local noether = require "noether"
@@ -26,7 +26,10 @@ local function visit(records, steps)
   assert(result.ok, result.stderr)
   local told = assert(json.decode(result.stdout))
   assert.same({}, told.console)
-  assert.same({ "file://" .. path }, told.requests)
+  for index, address in ipairs(told.requests) do
+    local expected = index == 1 and "file://" .. path or "data:image/"
+    assert.equal(expected, address:sub(1, #expected))
+  end
   return told.values
 end
 
@@ -91,6 +94,29 @@ describe("a trace in a browser", function()
       assert.truthy(detail:find(expected, 1, true), expected)
     end
     assert.are_not.equal(dark, light)
+  end)
+
+  it("shows images of outputs, of which a hostile one runs nothing, and calls", function()
+    local records = some(1, 1)
+    records[1].info.outputs = {
+      { name = "a.svg", bytes = 200, type = "image/svg+xml", content = [[
+<svg xmlns="http://www.w3.org/2000/svg" width="30" height="20" onload="alert(1)">
+<script>top.document.title = "owned"</script></svg>]] },
+      { name = NASTY, bytes = 3, type = "image/png", content = "no PNG" },
+      { name = "c.html", bytes = 3, type = "text/html", content = NASTY },
+    }
+    records[1].info.calls = {
+      { name = "price", started_secs = 0.01, duration_secs = 0.01 },
+      { name = "stock", started_secs = 0.03, duration_secs = 0.01, error = { message = NASTY } },
+    }
+    local width, images, figures, marks, detail, title = table.unpack(visit(records, {
+      { eval = "document.querySelector('#detail img').naturalWidth" }, count("#detail img"),
+      count("#detail figure"), count("#timeline .f-call, #timeline .f-bad"), text("#detail"),
+      { eval = "document.title" },
+    }))
+    assert.same({ 30, 2, 3, 2 }, { width, images, figures, marks })
+    assert.truthy(detail:find("price", 1, true) and detail:find("c.html", 1, true), detail)
+    assert.falsy(title:find("owned", 1, true))
   end)
 
   it("draws a thousand runs in their lanes, and lets one sort and choose", function()

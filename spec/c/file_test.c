@@ -11,11 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/fd.h"
+#include "base/fd.h"
 #include "core/file.h"
 #include "tap.h"
 
-static struct noe_error err;
+static struct noe_error err = NOE_ERROR_INIT;
 
 static int count_entries(const char *path)
 {

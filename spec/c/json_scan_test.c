@@ -12,7 +12,7 @@
 #define TAG NOE_JSON_TAG
 
 static struct noe_json_scan scan;
-static struct noe_error err;
+static struct noe_error err = NOE_ERROR_INIT;
 
 /* Scans a copy that ends where the text does, for a sanitizer to watch. */
 static int scan_copy(const char *text, size_t length, unsigned mode)
@@ -208,6 +208,13 @@ static const struct {
     {"a key with the tag is left", "{\"" TAG "\":1}", NULL, 0},
     {"with doubles only, whole floats are left", "[1.0,1e3]", NULL,
      NOE_JSON_DOUBLES},
+    {"big integers are strings on demand, of any size",
+     "[9007199254740992,-9007199254740993,18446744073709551616,1e20]",
+     "[9007199254740992,\"-9007199254740993\",\"18446744073709551616\",1e20]",
+     NOE_JSON_BIG_STRINGS},
+    {"and beside numbers that are all tagged", "[1,9007199254740993]",
+     "[\"" TAG "1\",\"9007199254740993\"]",
+     NOE_JSON_BIG_STRINGS | NOE_JSON_TAG_NUMBERS},
     {"all numbers are tagged on demand", "[1,0.5]",
      "[\"" TAG "1\",\"" TAG "0.5\"]", NOE_JSON_TAG_NUMBERS},
 };

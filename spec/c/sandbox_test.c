@@ -17,7 +17,7 @@ static struct noe_sandbox described(void)
 
 static bool refused(const struct noe_sandbox *sandbox, const char *path)
 {
-    struct noe_error err = {.fault = NOE_FAULT_NONE};
+    struct noe_error err = NOE_ERROR_INIT;
     bool no = noe_sandbox_check(sandbox, &err) == -1 &&
               err.fault == NOE_FAULT_ARGUMENT &&
               (path == NULL || strstr(err.message, path) != NULL);
@@ -98,6 +98,12 @@ static void test_other_fields(void)
     sandbox.bwrap_path = "bwrap";
     ok(refused(&sandbox, "bwrap"), "a relative bwrap is refused");
     sandbox = described();
+    sandbox.backend = (enum noe_backend)99;
+    ok(refused(&sandbox, "99"), "a backend that there is not is refused");
+    sandbox = described();
+    sandbox.network = (enum noe_network)7;
+    ok(refused(&sandbox, "7"), "so is such a network");
+    sandbox = described();
     sandbox.ro_bind_count = 1000000;
     ok(refused(&sandbox, NULL), "a million binds are refused");
 }
@@ -162,7 +168,22 @@ static void test_command_line(void)
     ok(AT(argv, "--unshare-net") < 0, "the host's network if it is asked for");
     ok(AT(argv, "--chdir", "/data") > 0, "where to start");
     ok(AT(argv, "--size") < 0, "no limits, no sizes");
+    ok(AT(argv, "--tmpfs", "/data") < 0, "what is bound is there already");
     free(argv);
+    sandbox.work_dir = "/home/a";
+    argv = noe_sandbox_bwrap_argv(&sandbox, NULL, program, NULL);
+    ok(AT(argv, "--tmpfs", "/home/a") > 0 &&
+           AT(argv, "--tmpfs", "/home/a") <
+               AT(argv, "--ro-bind", "/usr", "/usr"),
+       "another place to start is made, beneath all binds");
+    free(argv);
+    sandbox.work_dir = "/tmp/a";
+    argv = noe_sandbox_bwrap_argv(&sandbox, NULL, program, NULL);
+    ok(AT(argv, "--tmpfs", "/tmp/a") < 0 && AT(argv, "--dir", "/tmp/a") > 0,
+       "in a private directory it is a directory");
+    free(argv);
+    sandbox.work_dir = "/dev/x";
+    ok(refused(&sandbox, "/dev/x"), "a work_dir of the kernel's is refused");
     sandbox.work_dir = "..";
     ok(noe_sandbox_bwrap_argv(&sandbox, NULL, program, NULL) == NULL,
        "nothing from a description that is refused");

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/sockios.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -30,11 +32,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/fd.h"
+#include "base/fd.h"
 #include "core/seccomp.h"
 #include "tap.h"
 
-enum { MARK = 1000, MAX_CODE = 512, MAX_CALLS = 128, LOST = -1 };
+enum { MARK = 1000, MAX_CODE = 512, MAX_CALLS = 256, LOST = -1 };
 
 typedef struct noe_seccomp_policy policy;
 
@@ -47,7 +49,7 @@ static const policy OPEN = {
 static const uint64_t PASSWORD[3] = {0x1234567890abcdef, 0xfedcba0987654321,
                                      0x5555aaaa3333cccc};
 
-static struct noe_error err;
+static struct noe_error err = NOE_ERROR_INIT;
 static const char *self;
 
 struct copy {
@@ -199,6 +201,7 @@ static void test_calls(const policy *wanted, const char *when,
 }
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define FLAGS (SOCK_CLOEXEC | SOCK_NONBLOCK)
 #define DIRTY (1UL << 32) /* what the kernel does not look at in an int */
 /* Arguments that the kernel refuses, should the filter not. */
 #define BAD_ARGS                           \
@@ -282,6 +285,43 @@ static const struct call refused[] = {
      BAD_ARGS},
     {"a call of the far future", 5000, ENOSYS, BAD_ARGS},
     {"the last number", 0x7fffffff, ENOSYS, BAD_ARGS},
+    REFUSED(io_setup, ENOSYS),
+    REFUSED(io_submit, ENOSYS),
+    REFUSED(io_getevents, ENOSYS),
+    REFUSED(process_madvise, ENOSYS),
+    REFUSED(process_mrelease, ENOSYS),
+    {"ioprio_set of process 1", SYS_ioprio_set, EPERM, {1, 1, 0xffff}},
+    {"ioprio_set of process 1, dirty",
+     SYS_ioprio_set,
+     EPERM,
+     {1, DIRTY | 1, 0xffff}},
+    {"ioprio_set of a user", SYS_ioprio_set, EPERM, {3, 0, 0xffff}},
+    {"ioprio_set of a user, dirty",
+     SYS_ioprio_set,
+     EPERM,
+     {DIRTY | 3, 0, 0xffff}},
+    {"PR_SET_MEMORY_MERGE", SYS_prctl, EINVAL, {67, 1}},
+    {"PR_SCHED_CORE", SYS_prctl, EINVAL, {62, 2, 1, 0, 0}},
+    {"PR_SCHED_CORE, dirty", SYS_prctl, EINVAL, {DIRTY | 62, 2, 1, 0, 0}},
+    {"a prctl of the future", SYS_prctl, EINVAL, {0x7fffffff}},
+    {"FS_IOC_SETFLAGS", SYS_ioctl, ENOTTY, {0, FS_IOC_SETFLAGS, ~0UL}},
+    {"FS_IOC_SETFLAGS, dirty",
+     SYS_ioctl,
+     ENOTTY,
+     {0, DIRTY | FS_IOC_SETFLAGS, ~0UL}},
+    {"FS_IOC_FSSETXATTR", SYS_ioctl, ENOTTY, {0, FS_IOC_FSSETXATTR, ~0UL}},
+    {"FS_IOC_SETVERSION", SYS_ioctl, ENOTTY, {0, FS_IOC_SETVERSION, ~0UL}},
+    {"FS_IOC_ENABLE_VERITY", SYS_ioctl, ENOTTY, {0, 0x40806685, ~0UL}},
+    {"FS_IOC_SET_ENCRYPTION_POLICY", SYS_ioctl, ENOTTY, {0, 0x800c6613, ~0UL}},
+    {"BTRFS_IOC_SUBVOL_SETFLAGS", SYS_ioctl, ENOTTY, {0, 0x4008941a, ~0UL}},
+    {"FIFREEZE", SYS_ioctl, ENOTTY, {0, FIFREEZE, ~0UL}},
+    {"an ioctl of no list", SYS_ioctl, ENOTTY, {0, 0x12345678, ~0UL}},
+    {"TIOCSETD", SYS_ioctl, EPERM, {0, TIOCSETD, ~0UL}},
+    {"F_SETPIPE_SZ", SYS_fcntl, EPERM, {0, F_SETPIPE_SZ, 1048576}},
+    {"F_SETPIPE_SZ, dirty",
+     SYS_fcntl,
+     EPERM,
+     {0, DIRTY | F_SETPIPE_SZ, 1048576}},
     {"personality READ_IMPLIES_EXEC", SYS_personality, EPERM, {0x0400000}},
     {"personality, dirty", SYS_personality, EPERM, {DIRTY | 0xffffffff}},
     {"TIOCSTI", SYS_ioctl, EPERM, {0, TIOCSTI, ~0UL}},
@@ -290,6 +330,11 @@ static const struct call refused[] = {
      SYS_ioctl,
      EPERM,
      {0, 0xffffffff00000000 | TIOCSTI, ~0UL}},
+    {"SO_LINGER", SYS_setsockopt, EPERM, {~0UL, SOL_SOCKET, SO_LINGER}},
+    {"SO_LINGER, dirty",
+     SYS_setsockopt,
+     EPERM,
+     {~0UL, DIRTY | SOL_SOCKET, DIRTY | SO_LINGER}},
     {"TIOCLINUX", SYS_ioctl, EPERM, {0, TIOCLINUX, ~0UL}},
     {"TIOCLINUX, dirty", SYS_ioctl, EPERM, {0, DIRTY | TIOCLINUX, ~0UL}},
     {"prlimit64 of process 1", SYS_prlimit64, EPERM, {1, RLIMIT_CORE}},
@@ -350,6 +395,19 @@ static const struct call passing[] = {
     {"openat of a directory", SYS_openat, 0, {~0UL, 0, O_DIRECTORY, 04755}},
     {"personality, the query", SYS_personality, 0, {0xffffffff}},
     {"TIOCGWINSZ", SYS_ioctl, 0, {0, TIOCGWINSZ, ~0UL}},
+    {"TIOCGWINSZ, dirty", SYS_ioctl, 0, {0, DIRTY | TIOCGWINSZ, ~0UL}},
+    {"TIOCGPTN, negative",
+     SYS_ioctl,
+     0,
+     {0, 0xffffffff00000000 | TIOCGPTN, ~0UL}},
+    {"FIONREAD", SYS_ioctl, 0, {0, FIONREAD, ~0UL}},
+    {"SIOCGIFCONF", SYS_ioctl, 0, {0, SIOCGIFCONF, ~0UL}},
+    {"FS_IOC_GETFLAGS", SYS_ioctl, 0, {0, FS_IOC_GETFLAGS, ~0UL}},
+    {"FICLONE", SYS_ioctl, 0, {0, FICLONE, ~0UL}},
+    {"F_GETFL", SYS_fcntl, 0, {0, F_GETFL}},
+    {"F_GETPIPE_SZ", SYS_fcntl, 0, {0, F_GETPIPE_SZ}},
+    {"ioprio_set of itself", SYS_ioprio_set, 0, {1, 0, 0xffff}},
+    {"PR_SET_NAME", SYS_prctl, 0, {PR_SET_NAME, (unsigned long)"noether"}},
     {"prlimit64 of itself", SYS_prlimit64, 0, {0, RLIMIT_CORE}},
     {"setpriority of itself", SYS_setpriority, 0, {PRIO_PROCESS, 0, 5}},
     {"socketpair AF_UNIX", SYS_socketpair, 0, {AF_UNIX, SOCK_STREAM, 0, ~0UL}},
@@ -357,9 +415,34 @@ static const struct call passing[] = {
     {"landlock", SYS_landlock_create_ruleset, 0, {0, 0, 1}},
 };
 
-#define OBJECTS(error)                                                      \
-    REFUSED(shmget, error), REFUSED(semget, error), REFUSED(msgget, error), \
-        REFUSED(mq_open, error), REFUSED(mq_unlink, error)
+/* Whole families: an object that somebody else made is used by its number. */
+#define OBJECTS(error)                                                        \
+    REFUSED(shmget, error), REFUSED(shmat, error), REFUSED(shmctl, error),    \
+        REFUSED(shmdt, error), REFUSED(semget, error), REFUSED(semop, error), \
+        REFUSED(semtimedop, error), REFUSED(semctl, error),                   \
+        REFUSED(msgget, error), REFUSED(msgsnd, error),                       \
+        REFUSED(msgrcv, error), REFUSED(msgctl, error),                       \
+        REFUSED(mq_open, error), REFUSED(mq_unlink, error),                   \
+        REFUSED(mq_timedsend, error), REFUSED(mq_timedreceive, error),        \
+        REFUSED(mq_notify, error), REFUSED(mq_getsetattr, error),             \
+        REFUSED(inotify_init1, error), REFUSED(inotify_add_watch, error)
+
+#define PAIR(type, error)                                        \
+    {"socketpair of " #type,                                     \
+     SYS_socketpair,                                             \
+     error,                                                      \
+     {AF_UNIX, type | FLAGS, 0, ~0UL}},                          \
+    {                                                            \
+        "socketpair of " #type ", dirty", SYS_socketpair, error, \
+        {                                                        \
+            AF_UNIX, DIRTY | type, 0, ~0UL                       \
+        }                                                        \
+    }
+
+/* Of a datagram socket each end reaches any other by its path. */
+#define PAIRS(error)                                                        \
+    PAIR(SOCK_STREAM, 0), PAIR(SOCK_SEQPACKET, 0), PAIR(SOCK_DGRAM, error), \
+        PAIR(SOCK_RAW, error)
 
 /* What is one's own to do behind walls, and reaches others without. */
 #define OWN(error)                                                          \
@@ -378,6 +461,15 @@ static const struct call passing[] = {
         {"tgkill", SYS_tgkill, error, {2, 2, 64}},                      \
         {"tkill", SYS_tkill, error, {2, 64}},                           \
         {"pidfd_send_signal", SYS_pidfd_send_signal, error, {~0UL, 0}}, \
+        {"F_SETOWN", SYS_fcntl, error, {~0UL, F_SETOWN, 2}},            \
+        {"F_SETOWN_EX", SYS_fcntl, error, {~0UL, F_SETOWN_EX, ~0UL}},   \
+        {"F_SETSIG", SYS_fcntl, error, {~0UL, F_SETSIG, SIGKILL}},      \
+        {"F_NOTIFY", SYS_fcntl, error, {~0UL, F_NOTIFY, 1}},            \
+        {"FIOSETOWN", SYS_ioctl, error, {~0UL, FIOSETOWN, ~0UL}},       \
+        {"SIOCSPGRP, dirty",                                            \
+         SYS_ioctl,                                                     \
+         error,                                                         \
+         {~0UL, DIRTY | SIOCSPGRP, ~0UL}},                              \
     {                                                                   \
         "rt_sigqueueinfo", SYS_rt_sigqueueinfo, error,                  \
         {                                                               \
@@ -400,8 +492,9 @@ static void test_signals(void)
 
 static void test_single_calls(void)
 {
-    static const struct call shared_ipc[] = {OBJECTS(ENOSYS)};
-    static const struct call walls[] = {OBJECTS(0)};
+    static const struct call shared_ipc[] = {OBJECTS(ENOSYS),
+                                             PAIRS(ESOCKTNOSUPPORT)};
+    static const struct call walls[] = {OBJECTS(0), PAIRS(0)};
     static const struct call own[] = {OWN(0)};
     static const struct call neighbours[] = {OWN(EPERM)};
 
@@ -413,6 +506,47 @@ static void test_single_calls(void)
     test_calls(&OPEN, "with walls", own, COUNT(own));
     test_calls(&STRICT, "without walls", neighbours, COUNT(neighbours));
     test_calls(&OPEN, "with private IPC", walls, COUNT(walls));
+}
+
+/* By which the kernel's own trampolines return from a probe (uretprobe,
+ * uprobe): from 6.14 on it shows them to no filter, and ends whoever else makes
+ * them. */
+static int is_of_probes(int number)
+{
+#ifdef __x86_64__
+    return number == 335 || number == 336;
+#else
+    return number < 0;
+#endif
+}
+
+/* What has no name is newer than the list, or stands in a gap of it, where some
+ * kernels have put calls. */
+static void test_unknown_calls(void)
+{
+    enum { NUMBERS = 700 };
+    struct call calls[MAX_CALLS];
+    struct series series = {calls, 0};
+    int plain[MAX_CALLS];
+    int marked[MAX_CALLS];
+    int unknown = 0;
+    int refused_all = 1;
+
+    for (int number = 0; number <= NUMBERS; number++) {
+        char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
+        if (name == NULL && number < NUMBERS && !is_of_probes(number))
+            calls[series.count++] =
+                (struct call){"unknown", number, ENOSYS, BAD_ARGS};
+        free(name);
+        if (series.count < MAX_CALLS && number < NUMBERS)
+            continue;
+        call_under(&OPEN, PLAIN, &series, plain);
+        call_under(&STRICT, MARK_ALL, &series, marked);
+        for (size_t i = 0; i < series.count; i++, unknown++)
+            refused_all &= is_answer(ENOSYS, plain[i], marked[i]);
+        series.count = 0;
+    }
+    ok(unknown > 100 && refused_all, "a number without a name is no call");
 }
 
 /* A raw clone whose child, if there is one, ends at once. */
@@ -465,8 +599,6 @@ static void test_namespaces(void)
             family, type, protocol                  \
         }                                           \
     }
-#define FLAGS (SOCK_CLOEXEC | SOCK_NONBLOCK)
-
 static int is_internet(unsigned long family)
 {
     return family == AF_INET || family == AF_INET6 || family == AF_NETLINK;
@@ -479,7 +611,8 @@ static void test_families(const policy *wanted, const char *when, int internet)
     char names[FAMILIES][16];
 
     for (unsigned long i = 0; i < FAMILIES; i++) {
-        int open = i == AF_UNIX ? wanted->walls : internet && is_internet(i);
+        bool named = wanted->walls && !wanted->pairs;
+        int open = i == AF_UNIX ? named : internet && is_internet(i);
         snprintf(names[i], sizeof(names[i]), "family %lu", i);
         calls[2 * i] = (struct call)SOCKET(names[i], open ? 0 : EAFNOSUPPORT, i,
                                            SOCK_DGRAM, 0);
@@ -535,10 +668,16 @@ static void test_sockets(void)
 {
     static const policy walls = {.walls = true};
     static const policy walls_net = {.walls = true, .private_network = true};
+    static const policy pairs = {.walls = true, .pairs = true};
+    static const struct call names[] = {
+        REFUSED(bind, EPERM), REFUSED(connect, EPERM), PAIRS(ESOCKTNOSUPPORT)};
 
     test_families(&STRICT, "without walls or network", 0);
     test_families(&walls, "with walls, without a network", 0);
     test_families(&walls_net, "with walls and a network of its own", 1);
+    test_families(&pairs, "with walls and pairs alone", 0);
+    test_calls(&pairs, "with pairs alone", names, COUNT(names));
+    test_calls(&STRICT, "without walls or network", names, COUNT(names));
     test_families(&STRICT_NET, "with a network of its own", 1);
     test_families(&HOST_NET, "with the host's", 1);
     test_types();
@@ -997,21 +1136,23 @@ static void test_build(void)
     size_t largest = 0;
     int built = 0;
 
-    for (unsigned bits = 0; bits < 64; bits++) {
+    for (unsigned bits = 0; bits < 256; bits++) {
         policy wanted = {.network = bits & 1,
                          .private_network = bits & 2,
                          .walls = bits & 4,
                          .processes = bits & 8,
                          .report = bits & 16,
-                         .signals = bits & 32};
+                         .signals = bits & 32,
+                         .watch = bits & 64,
+                         .pairs = bits & 128};
         struct noe_filter filter;
         built += noe_seccomp_build(&wanted, &filter, &err) == 0;
         largest = filter.count > largest ? filter.count : largest;
         noe_filter_free(&filter);
         noe_filter_free(&filter);
     }
-    ok(built == 64, "every policy has a filter");
-    ok(largest < 400, "of a size that loads fast");
+    ok(built == 256, "every policy has a filter");
+    ok(largest < MAX_CODE, "of a size that loads fast");
     ok(open_descriptors() == before, "no descriptor is left");
 }
 
@@ -1046,6 +1187,7 @@ int main(int argc, char **argv)
     test_without_listeners();
     test_signals();
     test_single_calls();
+    test_unknown_calls();
     test_namespaces();
     test_sockets();
     test_32_bit();

@@ -12,6 +12,13 @@
 #include "noether.h"
 #include "tap.h"
 
+/* Lives as long as the block that it stands in. */
+#define STREAM(...)                                    \
+    &(struct noe_stream)                               \
+    {                                                  \
+        .size = sizeof(struct noe_stream), __VA_ARGS__ \
+    }
+
 static struct noe_launcher *launcher;
 
 static struct noe_options options_of(const char *const *argv)
@@ -26,7 +33,7 @@ static struct noe_options options_of(const char *const *argv)
 
 static struct noe_process *start(const struct noe_options *options)
 {
-    struct noe_error err = {.size = sizeof(err)};
+    struct noe_error err = NOE_ERROR_INIT;
     struct noe_process *process = NULL;
 
     if (noe_process_start(&process, launcher, options, &err) != 0)
@@ -46,6 +53,13 @@ static bool result_is(const struct noe_result *result, enum noe_reason reason)
     return result != NULL && result->reason == reason;
 }
 
+static bool is_readable(int fd, int timeout_ms)
+{
+    struct pollfd waiting = {fd, POLLIN, 0};
+
+    return poll(&waiting, 1, timeout_ms) > 0;
+}
+
 static void test_files(const char *directory)
 {
     static const char *const copy[] = {"/bin/cat", NULL};
@@ -57,8 +71,7 @@ static void test_files(const char *directory)
     snprintf(path, sizeof(path), "%s/file", directory);
     options.input = "kept\n";
     options.input_len = 5;
-    options.streams[1] =
-        (struct noe_stream){.kind = NOE_STREAM_PATH, .path = path};
+    options.streams[1] = STREAM(.kind = NOE_STREAM_PATH, .path = path);
     struct noe_process *process = start(&options);
     const struct noe_result *result = end_of(process);
     ok(result_is(result, NOE_REASON_EXIT), "output goes to a file");
@@ -66,8 +79,7 @@ static void test_files(const char *directory)
     noe_process_close(process);
 
     options = options_of(copy);
-    options.streams[0] =
-        (struct noe_stream){.kind = NOE_STREAM_PATH, .path = path};
+    options.streams[0] = STREAM(.kind = NOE_STREAM_PATH, .path = path);
     process = start(&options);
     result = end_of(process);
     ok(result->output_len == 5 && memcmp(result->output, "kept\n", 5) == 0,
@@ -76,7 +88,7 @@ static void test_files(const char *directory)
 
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ok(read(fd, back, 2) == 2, "read in part");
-    options.streams[0] = (struct noe_stream){.kind = NOE_STREAM_FD, .fd = fd};
+    options.streams[0] = STREAM(.kind = NOE_STREAM_FD, .fd = fd);
     process = start(&options);
     result = end_of(process);
     ok(result->output_len == 3 && memcmp(result->output, "pt\n", 3) == 0,
@@ -86,8 +98,7 @@ static void test_files(const char *directory)
     close(fd);
 
     options = options_of(fill);
-    options.streams[1] =
-        (struct noe_stream){.kind = NOE_STREAM_PATH, .path = "/dev/full"};
+    options.streams[1] = STREAM(.kind = NOE_STREAM_PATH, .path = "/dev/full");
     process = start(&options);
     result = end_of(process);
     ok(result_is(result, NOE_REASON_STREAM_FAILED) &&
@@ -105,8 +116,8 @@ static void test_pieces(void)
     size_t seen = 0;
     int fed = 0;
 
-    options.streams[0].kind = NOE_STREAM_PIECES;
-    options.streams[1].tapped = true;
+    options.streams[0] = STREAM(.kind = NOE_STREAM_PIECES);
+    options.streams[1] = STREAM(.tapped = true);
     struct noe_process *process = start(&options);
     while (noe_process_wait(process, -1, NULL) == 0) {
         const char *data;
@@ -124,6 +135,31 @@ static void test_pieces(void)
     noe_process_close(process);
 }
 
+static void test_pieces_that_come_late(void)
+{
+    static const char *const copy[] = {"/bin/cat", NULL};
+    struct noe_options options = options_of(copy);
+
+    options.streams[0] = STREAM(.kind = NOE_STREAM_PIECES);
+    struct noe_process *process = start(&options);
+    while (noe_process_wait_started(process, -1, NULL) == 0)
+        continue;
+    while (!noe_process_hungry(process))
+        noe_process_wait(process, 1000, NULL);
+    noe_process_rest(process);
+    ok(noe_process_hungry(process), "one that rests stays hungry");
+    ok(!is_readable(noe_process_pollfd(process), 50), "and is quiet");
+    ok(noe_process_wait(process, 50, NULL) == 0, "to be waited for");
+    noe_process_feed(process, "late", 4);
+    while (!noe_process_hungry(process))
+        noe_process_wait(process, 1000, NULL);
+    noe_process_feed(process, "", 0);
+    const struct noe_result *result = end_of(process);
+    ok(result->output_len == 4 && memcmp(result->output, "late", 4) == 0,
+       "and is fed when there is something");
+    noe_process_close(process);
+}
+
 static void test_reader_that_goes(void)
 {
     static const char *const flood[] = {"/usr/bin/yes", NULL};
@@ -132,8 +168,7 @@ static void test_reader_that_goes(void)
     int fds[2];
 
     ok(pipe2(fds, O_CLOEXEC) == 0, "a pipe");
-    options.streams[1] =
-        (struct noe_stream){.kind = NOE_STREAM_FD, .fd = fds[1]};
+    options.streams[1] = STREAM(.kind = NOE_STREAM_FD, .fd = fds[1]);
     struct noe_process *process = start(&options);
     struct pollfd readable = {fds[0], POLLIN, 0};
     while (poll(&readable, 1, 0) == 0)
@@ -157,8 +192,7 @@ static void test_shared(void)
     int fds[2];
 
     ok(pipe2(fds, O_CLOEXEC) == 0, "a pipe");
-    options.streams[1] =
-        (struct noe_stream){.kind = NOE_STREAM_SHARED, .fd = fds[1]};
+    options.streams[1] = STREAM(.kind = NOE_STREAM_SHARED, .fd = fds[1]);
     struct noe_process *process = start(&options);
     close(fds[1]);
     const struct noe_result *result = end_of(process);
@@ -169,12 +203,13 @@ static void test_shared(void)
     noe_process_close(process);
     close(fds[0]);
 
-    struct noe_error err = {.size = sizeof(err)};
-    options.streams[1].tapped = true;
+    struct noe_error err = NOE_ERROR_INIT;
+    options.streams[1] =
+        STREAM(.kind = NOE_STREAM_SHARED, .fd = fds[1], .tapped = true);
     ok(noe_process_start(&process, launcher, &options, &err) != 0 &&
            err.fault == NOE_FAULT_ARGUMENT,
        "to show it is refused");
-    options.streams[1] = (struct noe_stream){.kind = NOE_STREAM_PIECES};
+    options.streams[1] = STREAM(.kind = NOE_STREAM_PIECES);
     ok(noe_process_start(&process, launcher, &options, &err) != 0 &&
            err.fault == NOE_FAULT_ARGUMENT,
        "and so are pieces of output");
@@ -183,7 +218,7 @@ static void test_shared(void)
 int main(void)
 {
     char directory[] = "/tmp/streams.XXXXXX";
-    struct noe_error err = {.size = sizeof(err)};
+    struct noe_error err = NOE_ERROR_INIT;
 
     signal(SIGPIPE, SIG_DFL);
     if (noe_launcher_open(&launcher, NULL, &err) != 0 ||
@@ -191,6 +226,7 @@ int main(void)
         return 1;
     test_files(directory);
     test_pieces();
+    test_pieces_that_come_late();
     test_reader_that_goes();
     test_shared();
     rmdir(directory);

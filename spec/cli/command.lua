@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --- The command that was built, as a child, for the specs of its verbs.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local assert = require "luassert"
 local json = require "noether.json"
 local noether = require "noether"

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local command = require "spec.cli.command"
 
 local BASH = [[
@@ -11,7 +11,8 @@ echo "${COMPREPLY[*]}"
 ]]
 
 local LINES = {
-  { { "noether", "" }, "run plan doctor warmup prune store sandbox policy completion" },
+  { { "noether", "" },
+    "run session plan lock doctor warmup prune store sandbox policy mcp worker fleet completion" },
   { { "noether", "r" }, "run" },
   { { "noether", "run", "--i" }, "--input --isolation" },
   { { "noether", "run", "--isolation", "" }, "auto native bwrap landlock none" },

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+local helper = require "spec.support.helper"
 local command = require "spec.cli.command"
 local noether = require "noether"
 
@@ -23,6 +23,18 @@ describe("noether doctor", function()
     local result = command.run({ "doctor" }, { clear_env = true, env = { PATH = "/nowhere" } })
     assert.equal(1, result.code)
     assert.truthy(result.out:find("Stages cannot be run here yet", 1, true), result.out)
+  end)
+
+  it("exits with 1 where it could not find out in time, and says how to", function()
+    local dir = helper.tmpdir()
+    helper.write(dir .. "/bash", "#!/bin/sh\nexec /bin/sleep 1000\n")
+    helper.shell("chmod 755 " .. dir .. "/bash")
+    local result = command.run({ "doctor", "--timeout", "500ms" },
+      { clear_env = true, env = { PATH = dir } })
+    assert.equal(1, result.code)
+    assert.truthy(result.out:find("bash: could not be tried in time", 1, true), result.out)
+    assert.truthy(result.out:find("Not all could be tried", 1, true), result.out)
+    assert.truthy(result.out:find("--timeout 60", 1, true), result.out)
   end)
 
   it("knows the command's own variables", function()

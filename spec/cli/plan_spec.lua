@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local command = require "spec.cli.command"
 
 local STAGES = {
@@ -44,7 +44,8 @@ describe("noether plan", function()
     command.fail(2, { "plan", file "echo.py", "--outline", "--shell" }, { "--shell", "--outline" })
   end)
 
-  for _, backend in ipairs{ "none", "native", "bwrap", "landlock" } do
+  local BACKENDS = { "none", "native", "bwrap", "landlock" }
+  helper.over({ backends = BACKENDS }, "under %s", function(backend)
     it(("writes a line of shell that gives the same answer (%s)"):format(backend), function()
       local input = [[{"text": "it's $HOME \\ \"quoted\" `x` \u00e9"}]]
       for _, name in ipairs{ "echo.py", "echo.sh" } do
@@ -58,10 +59,10 @@ describe("noether plan", function()
         assert.same(answer, require("noether.json").decode(output), line)
       end
     end)
-  end
+  end)
 
   it("takes work directory and secrets into the line", function()
-    local work = helper.tmpdir()
+    local work = helper.open_to_stages(helper.tmpdir())
     for _, backend in ipairs{ "none", "native" } do
       local line = command.succeed{ "plan", file "here.sh", "--shell", "--isolation", backend,
         "--work-dir", work, "--env", "TOKEN=hush" }

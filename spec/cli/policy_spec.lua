@@ -1,10 +1,14 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local command = require "spec.cli.command"
 local errors = require "noether.error"
-local trial = require "noether.policies.trial"
+local trial = require "noether.overrides.trial"
 
 local EXAMPLES = helper.root .. "/examples/policies"
+
+local function number_of_examples()
+  return tonumber((helper.shell("find " .. helper.quote(EXAMPLES) .. " -name '*.lua' | wc -l")))
+end
 
 -- What is wrong with each, and what must be said of it.
 local WRONG = {
@@ -97,7 +101,7 @@ describe("noether policy check", function()
 
   it("is there for programs, too", function()
     local found = assert(trial.directory(EXAMPLES))
-    assert.equal(4, #found)
+    assert.equal(number_of_examples(), #found)
     for _, item in ipairs(found) do assert.is_nil(item.err) end
     local list, err = trial.directory("/nowhere")
     assert.is_nil(list)
@@ -125,7 +129,9 @@ describe("noether policy show", function()
   it("takes a language by any of its names, and all where none is given", function()
     assert.truthy(command.succeed{ "policy", "show", "js" }:find("^languages/javascript\n"))
     local all = command.json{ "policy", "show", "--json" }
-    assert.equal("function", all["languages/bash"][1].type)
+    local types = {}
+    for _, field in ipairs(all["languages/bash"]) do types[field.field] = field.type end
+    assert.equal("function", types.argv)
     assert.equal("built-in", all.isolation[1].from)
   end)
 
@@ -149,7 +155,7 @@ describe("the example policies", function()
 
   it("are right", function()
     local out = command.succeed{ "policy", "check", EXAMPLES }
-    assert.equal(4, select(2, out:gsub("ok     ", "")))
+    assert.equal(number_of_examples(), select(2, out:gsub("ok     ", "")))
   end)
 
   it("languages/lua: runs stages in Lua", function()

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --- What is shown to whoever waits at a terminal, and to nobody else.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local command = require "spec.cli.command"
 
 -- A language whose interpreter takes its time to be found.
@@ -67,6 +67,38 @@ describe("on a terminal, what a stage says", function()
     assert.truthy(output:find('"\\u009b6n\\u007f"', 1, true), output)
     assert.falsy(output:find("\27]", 1, true))
     assert.falsy(output:find("\194\155", 1, true))
+  end)
+
+  -- C1 controls, DEL, and marks that make text read in another order: each of them in each place.
+  local MARKS = {
+    "\194\155", "\194\128", "\127", "\216\156", "\226\128\142", "\226\128\174", "\226\129\166",
+    "\226\129\169", "\226\128\168",
+  }
+  local all = table.concat(MARKS, "x")
+  local SPEAKER = ("execute() {\n  echo 'log %s' >&2\n  echo '{\"key %s\": \"value %s\"}'\n}\n")
+    :format(all, all, all)
+
+  local function assert_clean(output)
+    for _, mark in ipairs(MARKS) do
+      assert.falsy(output:find(mark, 1, true), ("%q in %q"):format(mark, output))
+    end
+  end
+
+  it("is escaped in JSON, keys and log too, in plain output and in what a store shows", function()
+    local dir = command.directory{ ["stage.sh"] = SPEAKER }
+    command.succeed{ "store", "put", dir .. "/stage.sh", "--name", "marks", "--store", dir .. "/s" }
+    for _, line in ipairs{
+      "run --runtime host --json %s/stage.sh", "run --runtime host %s/stage.sh",
+      "store show marks --store %s/s", "store show marks --json --store %s/s",
+      "store show marks --code --store %s/s", "plan --runtime host %s/stage.sh",
+    } do
+      local output = helper.shell(("TERM=xterm script -qec %s /dev/null"):format(
+        helper.quote(command.path .. " " .. line:format(dir))))
+      assert.truthy(output:find("key ", 1, true) or output:find("execute", 1, true), output)
+      assert_clean(output)
+    end
+    local out = command.succeed{ "run", "--runtime", "host", "--json", dir .. "/stage.sh" }
+    assert.truthy(out:find("\226\128\174", 1, true)) -- as it is, for programs
   end)
 
   it("is what it was, for files and programs", function()

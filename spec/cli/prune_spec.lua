@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local command = require "spec.cli.command"
-local caches = require "noether.cache"
+local caches = require "noether.cache.scripts"
 local sys = require "noether.sys"
 
 local DAY = 24 * 3600

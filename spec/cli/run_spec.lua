@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local command = require "spec.cli.command"
 local json = require "noether.json"
 local noether = require "noether"
@@ -42,6 +42,11 @@ describe("noether run", function()
   it("takes the language from the extension or the first line", function()
     assert.equal("42\n", (command.succeed{ "run", file "double.js", "--input", '{"n":21}' }))
     assert.equal("8\n", (command.succeed{ "run", file "double.sh", "--input", '{"n":21}' }))
+    for name, code in pairs{ ["es.mjs"] = "export const execute = i => i + 1",
+      ["common.cjs"] = "exports.execute = i => i + 1" } do
+      helper.write(file(name), code)
+      assert.equal("8\n", (command.succeed{ "run", file(name), "--input", "7" }))
+    end
     assert.equal('"by env"\n', (command.succeed{ "run", file "by_first_line" }))
     assert.equal('"by path"\n', (command.succeed{ "run", file "by_path" }))
     assert.equal("1\n", (command.succeed{ "run", file "plain", "--language", "Python3" }))
@@ -124,7 +129,11 @@ describe("noether run", function()
     ["a time that is none"] = { 2, { "double.py", "--timeout", "soon" },
       "option '--timeout': expected a time above 0", "got 'soon'" },
     ["a limit that there is none of"] = { 2, { "double.py", "--limit", "memroy=1G" },
-      "unknown limit 'memroy' (known: cpu_secs, ", "memory_bytes" },
+      "unknown limit 'memroy' (did you mean 'memory'?)" },
+    ["an option that is given twice"] = { 2, { "double.py", "--input", "1", "--input", "2" },
+      "option '--input' is given more than once" },
+    ["a variable's name with a blank"] = { 2, { "double.py", "--env", "A B=1" },
+      "a name without blanks, got 'A B=1'" },
     ["an isolation that there is none of"] = { 2, { "double.py", "--isolation", "jail" },
       "must be one of 'auto', 'native'" },
     ["a variable that is not set"] = { 2, { "double.py", "--env", "NOT_SET_HERE" },
@@ -229,11 +238,73 @@ describe("noether run", function()
     local secs = ("%d.%d"):format(1000 + sys.getpid(), math.floor(sys.clock() * 1000))
     local words = { command.path, "run", file "sleeps.sh", "--input", secs }
     local proc <close> = assert(noether.spawn(words, { isolation = "none", timeout_secs = 60 }))
-    assert.truthy(helper.poll(function() return command.running{ "sleep", secs } end, 20))
+    assert.truthy(helper.poll(function() return command.running{ "sleep", secs } end))
     assert(proc:kill("INT"))
     local result = assert(proc:wait(20))
     assert.equal(130, result.exit_code)
     assert.equal("", result.stderr)
-    assert.truthy(helper.poll(function() return not command.running{ "sleep", secs } end, 5))
+    assert.truthy(helper.poll(function() return not command.running{ "sleep", secs } end))
+  end)
+
+  it("gives programs as functions, without a shell", function()
+    local here = command.directory{
+      double = "#!/bin/sh\nread n; [ \"$1\" = '$x' ] && echo $((n * 2))\n",
+      fails = "#!/bin/sh\necho first >&2; echo no such fruit >&2; exit 3\n",
+      ["stage.py"] = "from noether import double, fails, CallError\n"
+        .. "def execute(n):\n    try: fails()\n"
+        .. "    except CallError as e: return [double(n), str(e)]\n",
+    }
+    helper.shell(("chmod +x %s/double %s/fails"):format(here, here))
+    local out, said = command.succeed({ "run", here .. "/stage.py", "--effect", "Call=double",
+      "--effect", "Call=fails", "--input", "21", "--isolation", "none", "--function",
+      ("double=%s/double $x"):format(here), "--function", ("fails=%s/fails"):format(here) })
+    assert.equal('[42, "fails: no such fruit"]\n', out)
+    -- And all that they write on standard error stands in the log.
+    assert.equal("fails: first\nfails: no such fruit\n", said)
+    command.fail(2, { "run", here .. "/stage.py", "--function", "x" }, { "NAME=PROGRAM" })
+    command.fail(2, { "run", here .. "/stage.py", "--function", "x=/no/such" },
+      { "there is no program '/no/such'" })
+    -- One file, two programs, which its name says.
+    helper.write(here .. "/both",
+      "#!/bin/sh\n[ \"${0##*/}\" = twice ] && read n && echo $((n * 2))\n")
+    helper.shell(("chmod +x %s/both && ln -s both %s/twice"):format(here, here))
+    helper.write(here .. "/other.py", "from noether import twice\n"
+      .. "def execute(n): return twice(n)\n")
+    assert.equal("42\n", (command.succeed({ "run", "other.py", "--effect", "Call=twice", "--input",
+      "21", "--isolation", "none", "--function", "twice=./twice" }, { cwd = here })))
+  end)
+
+  it("gives files to a stage, and puts what it leaves where it is wanted", function()
+    local here = sys.realpath(command.directory{
+      ["stage.py"] = "def execute(n):\n"
+        .. "    for name in ['a.txt', 'b.txt', 'c']:\n"
+        .. "        open(name, 'w').write(open('data.csv').read() + open('stage.py').read(3))\n"
+        .. "    return n\n",
+      ["x.csv"] = "1,2;",
+    })
+    helper.open_to_all(here)
+    helper.shell("mkdir " .. here .. "/out")
+    local words = { "run", here .. "/stage.py", "--input", "7", "--file", "data.csv=" .. here
+      .. "/x.csv", "--file", here .. "/stage.py", "--output", "*.txt", "--output", "none?" }
+    -- A file of the script's name: the command's own is called so inside.
+    command.fail(2, words, { "file 'stage.py': the stage's own script has that name" },
+      { cwd = here })
+    helper.shell(("mv %s/stage.py %s/own.py && sed -i s/stage.py/own.py/ %s/own.py"):format(here,
+      here, here))
+    words[2], words[8] = here .. "/own.py", here .. "/own.py"
+    words[#words + 1] = "--json"
+    local record = command.json(words, { cwd = here .. "/out" })
+    assert.same({ "a.txt", "b.txt" }, helper.list(here .. "/out"))
+    assert.equal("1,2;def", helper.read(here .. "/out/a.txt"))
+    assert.equal(here .. "/out/b.txt", record.info.outputs[2].path)
+    words[#words] = "--output-dir"
+    words[#words + 1] = here .. "/out"
+    command.fail(2, words, { "[input_invalid]", "something of that name is in" })
+    words[#words + 1] = "--output-overwrite"
+    assert.equal("7\n", (command.succeed(words)))
+    words[12] = "missing"
+    command.fail(1, words, { "output_missing" })
+    command.fail(2, { "run", here .. "/own.py", "--output-dir", here }, { "there is no --output" })
+    command.fail(2, { "run", here .. "/own.py", "--file", "a=" }, { "NAME=PATH" })
   end)
 end)

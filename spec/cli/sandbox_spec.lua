@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local command = require "spec.cli.command"
 local noether = require "noether"
 local sys = require "noether.sys"
@@ -14,7 +14,7 @@ local function policy(text)
 end
 
 describe("noether sandbox", function()
-  for _, backend in ipairs(BACKENDS) do
+  helper.over({ backends = BACKENDS }, "--isolation %s", function(backend)
     local function sandbox(...)
       return { "sandbox", "--isolation", backend, "--", ... }
     end
@@ -23,6 +23,12 @@ describe("noether sandbox", function()
       local result = command.run(sandbox("sh", "-c", "cat; echo err >&2; exit 7"),
         { stdin = "in\0put" })
       assert.same({ code = 7, out = "in\0put", err = "err\n" }, result)
+    end)
+
+    it(("has no socket without a loopback (%s)"):format(backend), function()
+      if backend == "none" then return end
+      command.fail(1, { "sandbox", "--isolation", backend, "--loopback", "off", "--", "bash", "-c",
+        "exec 3<>/dev/tcp/127.0.0.1/9" }, { "Address family not supported" })
     end)
 
     it(("exits as env and docker do (%s)"):format(backend), function()
@@ -38,9 +44,9 @@ describe("noether sandbox", function()
       command.fail(124, { "sandbox", "--isolation", backend, "--timeout", "200ms", "--", "sleep",
         "100" }, { "sleep ended at its deadline" })
     end)
-  end
+  end)
 
-  for _, backend in ipairs{ "native", "bwrap", "landlock" } do
+  helper.over({ backends = { "native", "bwrap", "landlock" } }, "under %s", function(backend)
     it(("keeps the command from typing into the caller's terminal (%s)"):format(backend), function()
       local code = "import fcntl, termios; print(open(0).isatty()); "
         .. "fcntl.ioctl(1, termios.TIOCSTI, b'x')"
@@ -50,7 +56,7 @@ describe("noether sandbox", function()
       assert.truthy(output:find("True", 1, true), output)
       assert.truthy(output:find("Operation not permitted", 1, true), output)
     end)
-  end
+  end)
 
   it("takes options of the command as the command's", function()
     assert.equal("--help -x\n", (command.succeed{ "sandbox", "--", "echo", "--help", "-x" }))
@@ -92,6 +98,23 @@ describe("noether sandbox", function()
     assert.equal(1, listener.accepted())
   end)
 
+  it("has the hosts that it is told, and no other", function()
+    local listener <close> = helper.listen()
+    local other <close> = helper.listen()
+    local place = ("127.0.0.1:%d"):format(listener.port)
+    local connect = ("exec 3<>/dev/tcp/127.0.0.1/%d"):format(listener.port)
+    command.succeed{ "sandbox", "--network", place, "--", "bash", "-c", connect }
+    command.succeed{ "sandbox", "--network", "a.example:1", "--network=" .. place, "--", "bash",
+      "-c", connect }
+    command.succeed{ "sandbox", "--policy",
+      ('{"network": "list", "hosts": ["%s"]}'):format(place), "--", "bash", "-c", connect }
+    assert.equal(3, listener.accepted())
+    connect = ("exec 3<>/dev/tcp/127.0.0.1/%d"):format(other.port)
+    assert.truthy(command.run{ "sandbox", "--network", place, "--", "bash", "-c", connect }.code
+      ~= 0)
+    assert.equal(0, other.accepted())
+  end)
+
   it("holds limits, and sets variables", function()
     local out = command.succeed{ "sandbox", "--limit", "open_files=77", "--env", "A=b", "--", "sh",
       "-c", "ulimit -n; echo $A" }
@@ -121,9 +144,13 @@ return { ro_binds = binds, limits = { open_files = 55 } }
   for what, case in pairs{
     ["a syntax error"] = { "return {\n  network = \n}\n", ":3: unexpected symbol" },
     ["a wrong type"] = { 'return {\n  links = {},\n  network = "maybe",\n}\n',
-      ":3: field 'network': expected one of 'none', 'host', got 'maybe'" },
+      ":3: field 'network': expected one of 'none', 'host', 'list', got 'maybe'" },
     ["an unknown field"] = { "return {\n\n  netwrok = 'none' }\n",
       ":3: unknown field 'netwrok' (did you mean 'network'?)" },
+    ["hosts without a list"] = { "return {\n hosts = { 'a:1' } }\n",
+      ":2: field 'hosts': it goes with network = \"list\"" },
+    ["a wrong host"] = { "return {\n network = 'list', hosts = { 'a:0' } }\n",
+      ":2: field 'hosts': expected a port" },
     ["a wrong limit"] = { "return {\n  limits = {\n    memory_bytes = -1 } }\n",
       ":3: limits: ", "'memory_bytes': expected a whole number" },
     ["a wrong bind"] = { "return {\n  ro_binds = { '/usr', 3 } }\n", ":2: ro_binds[2]" },
@@ -146,12 +173,22 @@ return { ro_binds = binds, limits = { open_files = 55 } }
       { { "--policy", '{"network": 1}', "--", "true" }, "option '--policy': field 'network'" },
       { { "--policy", '{"network": }', "--", "true" }, "line 1 column 13" },
       { { "--policy", "/nowhere.lua", "--", "true" }, "No such file" },
-      { { "--read", "/nowhere", "--", "true" }, "/nowhere" },
+      { { "--read", "/nowhere", "--", "true" }, "must be there" },
       { { "--read", "nowhere", "--", "true" }, "option '--read': " },
       { { "--timeout", "0", "--", "true" }, "expected a time above 0" },
       { { "--" }, "missing argument 'COMMAND'" },
       { {}, "missing argument 'COMMAND'" },
+      { { "--network", "git", "status" }, "expected HOST:PORT" },
+      { { "--network", "?:443", "--", "true" }, "?:443 asks the function on_network" },
+      { { "--network", "localhost:53", "--", "true" }, "own name server answers" },
+      { { "--policy", '{"network": "list", "hosts": ["a:1", "?:1"]}', "--", "true" },
+        "?:1 asks the function on_network" },
+      { { "--network", "a:0", "--", "true" }, "a port from 1 to 65535" },
+      { { "--isolation", "landlock", "--network", "a:1", "--", "true" }, "only native and bwrap" },
       { { "--isolation", "none", "--network", "--", "true" }, "has no meaning with isolation" },
+      { { "--isolation", "none", "--loopback", "off", "--", "true" }, "has no meaning with isol" },
+      { { "--network", "--loopback", "off", "--", "true" }, "off has no meaning with a network" },
+      { { "--loopback", "false", "--", "true" }, "--loopback" },
       { { "--env", "NOT_SET_HERE", "--", "true" }, "NOT_SET_HERE is not set here" },
       { { "--isolatoin", "none", "--", "true" }, "did you mean '--isolation'?" },
     } do
@@ -164,10 +201,10 @@ return { ro_binds = binds, limits = { open_files = 55 } }
     local words = { command.path, "sandbox", "--", "sleep", secs }
     local proc <close> = assert(noether.spawn(words, { isolation = "none", timeout_secs = 60 }))
     local sleeps = { "/usr/bin/sleep", secs }
-    assert.truthy(helper.poll(function() return command.running(sleeps) end, 20))
+    assert.truthy(helper.poll(function() return command.running(sleeps) end))
     assert(proc:kill("INT"))
     local result = assert(proc:wait(20))
     assert.equal(130, result.exit_code)
-    assert.truthy(helper.poll(function() return not command.running(sleeps) end, 5))
+    assert.truthy(helper.poll(function() return not command.running(sleeps) end))
   end)
 end)

@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local console = require "noether.cli.console"
 local settings = require "noether.cli.settings"
-local stores = require "noether.store"
+local memory = require "noether.stage.store.memory"
 
 local function executor(given, environ)
   return settings.executor({
     given = given, environ = environ, console = console.new(environ),
     own = function(handle) return handle end,
-  }, stores.memory())
+  }, memory.new())
 end
 
 describe("what the command line and the environment say together", function()

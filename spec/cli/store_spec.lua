@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local command = require "spec.cli.command"
 
 local CODE = "def execute(input): return input\n"

@@ -1,12 +1,14 @@
 -- SPDX-License-Identifier: MIT
 --- Help, version, manual, and command lines that are wrong; and standard output that is gone.
-local helper = require "spec.helper"
-local checks = require "noether.doctor.checks"
+local helper = require "spec.support.helper"
+local checks = require "noether.report.doctor.checks"
 local cli = require "noether.cli"
 local command = require "spec.cli.command"
 local exits = require "noether.cli.exits"
 local noether = require "noether"
 local variables = require "noether.cli.variables"
+
+local root = cli.root()
 
 -- Calls fn with the words and the table of every verb.
 local function each_verb(verb, words, fn)
@@ -23,7 +25,33 @@ describe("noether", function()
     assert.equal(("noether %s\n"):format(noether.version), (command.succeed{ "--version" }))
   end)
 
-  each_verb(cli.ROOT, {}, function(words, verb)
+  it("loads the one verb that is called, and of the library what that needs", function()
+    local function loaded(...)
+      local words = {}
+      for i, word in ipairs{ ... } do words[i] = ("%q"):format(word) end
+      local text = helper.shell(("%s -e %s"):format(helper.quote(helper.lua), helper.quote(([[
+        local cli = require "noether.cli"
+        io.stdout:setvbuf "full"
+        cli.main{ [0] = "noether", %s }
+        for name in pairs(package.loaded) do print("loaded " .. name) end
+      ]]):format(table.concat(words, ", ")))))
+      local names = {}
+      for name in text:gmatch "loaded (%S+)" do names[name] = true end
+      return names
+    end
+    local names = loaded("--version")
+    assert.is_nil(names["noether.cli.run"])
+    assert.is_nil(names["noether.executor.local"])
+    assert.is_nil(names["argparse"])
+    names = loaded("run", "--help")
+    assert.is_true(names["noether.cli.run"])
+    for _, name in ipairs{ "noether.cli.doctor", "noether.report.doctor",
+      "noether.report.trace", "noether.report.trace.template" } do
+      assert.is_nil(names[name], name)
+    end
+  end)
+
+  each_verb(root, {}, function(words, verb)
     it(("explains itself: %s --help"):format(table.concat({ "noether", table.unpack(words) }, " ")),
       function()
         local all = { table.unpack(words) }
@@ -31,7 +59,7 @@ describe("noether", function()
         local out, err = command.succeed(all)
         assert.equal("", err)
         assert.truthy(out:find("^Usage: noether"), out)
-        assert.truthy(verb.verbs and verb ~= cli.ROOT or out:find("\nExamples:\n   # ", 1, true))
+        assert.truthy(verb.verbs and verb ~= root or out:find("\nExamples:\n   # ", 1, true))
         assert.truthy(out:find("\nExit codes:\n", 1, true))
         for _, option in ipairs(verb.options or {}) do
           assert.truthy(out:find(option.name, 1, true), option.name)
@@ -51,7 +79,7 @@ describe("noether", function()
   end)
 
   for _, case in ipairs{
-    { {}, "a verb is missing: completion, doctor, plan" },
+    { {}, "a verb is missing: completion, doctor, fleet, lock, mcp, plan" },
     { { "rnu" }, "unknown verb 'rnu' (did you mean 'run'?)" },
     { { "doktor" }, "unknown verb 'doktor' (did you mean 'doctor'?)" },
     { { "xyzzy" }, "unknown verb 'xyzzy'" },
@@ -74,7 +102,7 @@ describe("noether", function()
 
   it("has a manual that says what the command says", function()
     local manual = helper.read(helper.root .. "/man/noether.1")
-    assert.equal(helper.shell(("cd %s && %s tools/man.lua"):format(helper.quote(helper.root),
+    assert.equal(helper.shell(("cd %s && %s tools/docs/man.lua"):format(helper.quote(helper.root),
       helper.quote(helper.lua))), manual, "run `make man`")
     for _, entry in ipairs(exits.TABLE) do
       assert.truthy(manual:find("\\fB" .. entry[1]:gsub("%-", "\\-"), 1, true), entry[1])
@@ -101,14 +129,14 @@ describe("noether", function()
     assert.equal("0 1 2 124 125 126 127 128+n 130", codes("--help"))
   end)
 
-  it("has its exit codes and verbs in the README", function()
-    local readme = helper.read(helper.root .. "/README.md")
+  it("has its exit codes and verbs in docs/command.md", function()
+    local page = helper.read(helper.root .. "/docs/command.md")
     for _, entry in ipairs(exits.TABLE) do
-      assert.truthy(readme:find(("\n| %s | "):format(entry[1]), 1, true), entry[1])
+      assert.truthy(page:find(("\n| %s | "):format(entry[1]), 1, true), entry[1])
     end
-    each_verb(cli.ROOT, { "noether" }, function(words)
+    each_verb(root, { "noether" }, function(words)
       local line = table.concat(words, " ")
-      assert.truthy(readme:find(line, 1, true), line)
+      assert.truthy(page:find(line, 1, true), line)
     end)
   end)
 end)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+require "spec.support.helper"
 local command = require "spec.cli.command"
 
 describe("noether warmup", function()

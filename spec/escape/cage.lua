@@ -2,7 +2,8 @@
 --- What the specs of this directory share: the attacker (probe.c), the backends it is put into, and
 -- how its report is read.
 local assert = require "luassert"
-local helper = require "spec.helper"
+local descriptions = require "noether.sandbox.description"
+local helper = require "spec.support.helper"
 local isolation = require "noether.isolation"
 local process = require "noether.process"
 local sys = require "noether.sys"
@@ -40,6 +41,8 @@ end
 function M.kernel(major, minor)
   local a, b = helper.read("/proc/sys/kernel/osrelease"):match "^(%d+)%.(%d+)"
   a, b = tonumber(a), tonumber(b)
+  -- Landlock 6 came with it.
+  if (tonumber(os.getenv "SPEC_LANDLOCK") or 6) < 6 then a, b = math.min(a, 6), math.min(b, 11) end
   return a > major or (a == major and b >= minor)
 end
 
@@ -58,16 +61,16 @@ end
 --- A description: the bare system and the attacker, and what `opts` adds.
 -- @tparam string backend
 -- @tparam[opt] table opts `ro`, `rw`, `links` (lists), `processes` (default true), `network`,
--- `work_dir`
+-- `loopback`, `work_dir`
 function M.describe(backend, opts)
   opts = opts or {}
   local chosen = assert(isolation.choose(backend, process.launch))
-  local description = isolation.apply(chosen, isolation.system())
+  local description = descriptions.of_backend(chosen, descriptions.system())
   description.ro_binds = concat(description.ro_binds, concat({ M.dir }, opts.ro))
   description.rw_binds = concat({}, opts.rw)
   description.links = concat(description.links, opts.links)
   description.processes = opts.processes ~= false
-  description.network = opts.network
+  description.network, description.loopback = opts.network, opts.loopback
   description.work_dir = opts.work_dir
   return description
 end
@@ -198,15 +201,27 @@ function Report:failed(word, ...)
   assert(false, self:explain(word))
 end
 
+local function holds(path, text)
+  local file = io.open(path)
+  local line = file and file:read "a" or ""
+  if file then file:close() end
+  return line:find(text, 1, true) ~= nil
+end
+
+-- Where the first thread has ended, the others have the command line still.
+local function thread_holds(path, text)
+  for _, thread in ipairs(sys.list(path .. "/task") or {}) do
+    if holds(path .. "/task/" .. thread .. "/cmdline", text) then return true end
+  end
+  return false
+end
+
 --- The processes of this machine whose command line holds `text`.
 function M.find(text)
   local found = {}
   for _, name in ipairs(sys.list "/proc") do
-    local file = name:match "^%d+$" and io.open("/proc/" .. name .. "/cmdline")
-    if file then
-      local line = file:read "a" or ""
-      file:close()
-      if line:find(text, 1, true) then found[#found + 1] = tonumber(name) end
+    if name:match "^%d+$" and thread_holds("/proc/" .. name, text) then
+      found[#found + 1] = tonumber(name)
     end
   end
   return found
@@ -232,7 +247,7 @@ end
 --- `describe` for each backend.
 function M.each(title, body)
   local busted = require "busted"
-  for _, backend in ipairs(M.BACKENDS) do
+  for _, backend in ipairs(helper.backends(M.BACKENDS)) do
     busted.describe(("%s [%s]"):format(title, backend), function() body(backend) end)
   end
 end

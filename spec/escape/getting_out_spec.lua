@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --- Getting out: files, mounts, ids, other processes, namespaces, the kernel's surface, the network.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local cage = require "spec.escape.cage"
 local sys = require "noether.sys"
 
@@ -310,6 +310,13 @@ cage.each("system calls", function(backend)
     end
   end)
 
+  it("by a door that the kernel does not have are unknown, and no end of the program", function()
+    local report = cage.run(backend, { "int81=20", "read=/proc/self/stat" })
+    report:failed("int81=20", "ENOSYS")
+    report:done{ "read=/proc/self/stat" }
+    assert.equal("none", report:value "door")
+  end)
+
   it("that type into a terminal are refused, however the command is written", function()
     local words = {}
     for _, command in ipairs{ "5412", "541c" } do
@@ -421,5 +428,16 @@ cage.each("a directory that may be written", function(backend)
     for _, name in ipairs(helper.list(dir)) do
       assert.equal(0, sys.stat(dir .. "/" .. name).mode & tonumber("6000", 8))
     end
+  end)
+
+  it("can have what is set-uid there already rewritten, as SECURITY.md says", function()
+    local dir = helper.tmpdir()
+    local path = dir .. "/program"
+    sys.chmod(dir, tonumber("777", 8))
+    helper.write(path, "#old")
+    sys.chmod(path, tonumber("4666", 8))
+    cage.run(backend, { "rewrite=" .. path }, { rw = { dir } }):done{ "rewrite=" .. path }
+    assert.equal("!old", helper.read(path))
+    assert.equal(tonumber("4666", 8), sys.stat(path).mode & tonumber("7777", 8))
   end)
 end)

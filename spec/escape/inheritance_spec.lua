@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --- What comes in with the program: descriptors, the terminal, the environment, signals.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local cage = require "spec.escape.cage"
 local noether = require "noether"
 
@@ -9,8 +9,8 @@ setup(cage.build)
 -- A host of its own that runs the attacker in a sandbox and prints what it said.
 local function host(backend, words, opts, prefix, env)
   local proc = cage.host(([[
-local process = require "noether.process"
-local result, err = process.run(%s, { isolation = %q, sandbox = %s, timeout_secs = 20 })
+local commands = require "noether.command"
+local result, err = commands.run(%s, { isolation = %q, sandbox = %s, timeout_secs = 20 })
 if not result then error(tostring(err)) end
 io.write(result.stdout, result.stderr)
 ]]):format(cage.literal(cage.concat({ cage.probe }, words)), backend,
@@ -31,10 +31,10 @@ cage.each("descriptors of the host", function(backend)
 
   it("do not come in from a host with a thousand of them", function()
     local proc = cage.host(([[
-local process = require "noether.process"
+local commands = require "noether.command"
 local kept = {}
 for i = 1, 900 do kept[i] = assert(io.open("/dev/null")) end
-local result, err = process.run({ %q, "fds" }, { isolation = %q, sandbox = %s })
+local result, err = commands.run({ %q, "fds" }, { isolation = %q, sandbox = %s })
 io.write(result and result.stdout or tostring(err))
 ]]):format(cage.probe, backend, cage.literal(cage.describe(backend))))
     local report = cage.read(assert(proc:wait()))
@@ -45,8 +45,8 @@ io.write(result and result.stdout or tostring(err))
   it("do not come in where the host has no standard streams", function()
     local dir = helper.tmpdir()
     local script = helper.write(dir .. "/host.lua", ([[
-local process = require "noether.process"
-local result, err = process.run({ %q, "fds" }, { isolation = %q, sandbox = %s })
+local commands = require "noether.command"
+local result, err = commands.run({ %q, "fds" }, { isolation = %q, sandbox = %s })
 local file = io.open(%q, "w")
 file:write(result and result.stdout or tostring(err))
 file:close()
@@ -56,13 +56,44 @@ file:close()
   end)
 end)
 
+-- Whatever the host's user, they are the program's own.
+cage.each("the standard streams", function(backend)
+  local function run(command, stdin)
+    local proc = assert(cage.launch(backend, { "/bin/bash", "-c", command }, { stdin = stdin }))
+    local result = assert(proc:wait())
+    proc:close()
+    assert.equal("exit", result.reason, result.stderr)
+    return result
+  end
+
+  it("can be opened again by each of their names", function()
+    local result = run([[
+set -e
+for name in /dev/stdout /dev/fd/1 /proc/self/fd/1; do echo out >$name; done
+for name in /dev/stderr /dev/fd/2 /proc/self/fd/2; do echo err >$name; done
+read -r line </dev/stdin; echo "$line"
+read -r line </dev/fd/0; echo "$line"
+cat /proc/self/fd/0
+]], "one\ntwo\nthree\n")
+    assert.equal("out\nout\nout\n", result.stdout:match "^out.*out\n")
+    assert.equal("err\nerr\nerr\n", result.stderr)
+    assert.truthy(result.stdout:find("one\n", 1, true), result.stdout)
+  end)
+
+  it("can be opened again where input does not fit into a pipe, or there is none", function()
+    local text = ("x"):rep(300000)
+    assert.equal("300000\n", run("wc -c </dev/stdin", text).stdout)
+    assert.equal("0\n", run("wc -c </dev/stdin").stdout)
+  end)
+end)
+
 cage.each("the terminal of the host", function(backend)
   it("cannot be typed into", function()
     local log = helper.tmpdir() .. "/typed"
     local words = { "read=/dev/tty", "write=/dev/tty", "ioctl=0x5412", "ioctl=0xffffffff00005412" }
     local proc = cage.host(([[
-local process = require "noether.process"
-local result, err = process.run(%s, { isolation = %q, sandbox = %s })
+local commands = require "noether.command"
+local result, err = commands.run(%s, { isolation = %q, sandbox = %s })
 local file = io.open(%q, "w")
 file:write(result and result.stdout or tostring(err))
 file:close()

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --- Without the Process effect: threads, and no process and no program, by whatever door.
-require "spec.helper"
+require "spec.support.helper"
 local cage = require "spec.escape.cage"
 local noether = require "noether"
 

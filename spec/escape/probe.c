@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/fs.h>
+#include <linux/fsverity.h>
 #include <mqueue.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -21,6 +23,7 @@
 #include <pthread.h>
 #include <pty.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -30,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/inotify.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -209,6 +213,19 @@ static int try_born_set_id(const char *path)
     if (fd >= 0)
         close(fd);
     return status;
+}
+
+/* What lies there already, by a mapping. */
+static int try_rewrite(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    char *map = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return errno;
+    *map = '!';
+    return msync(map, 1, MS_SYNC) == 0 ? 0 : errno;
 }
 
 static int try_chown(const char *path)
@@ -911,26 +928,67 @@ static int try_thread_fork(const char *unused)
 }
 
 #ifdef __x86_64__
-static long int80(long call)
-{
-    long result;
+static sigjmp_buf no_door;
 
-    __asm__ volatile("int $0x80" : "=a"(result) : "a"(call) : "memory");
+/* What a door that is not there does is a fault of the instruction; a fault
+ * that is sent, or of an address, is another. */
+static void door_fault(int signal, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (info->si_code == SI_KERNEL)
+        siglongjmp(no_door, 1);
+    struct sigaction fatal = {.sa_handler = SIG_DFL};
+    sigaction(signal, &fatal, NULL);
+    raise(signal);
+}
+
+static long by_door(long call, bool exists)
+{
+    struct sigaction old;
+    struct sigaction on_fault = {.sa_sigaction = door_fault};
+    volatile long result = -ENOSYS;
+    long answer;
+
+    on_fault.sa_flags = SA_SIGINFO;
+    sigaction(SIGSEGV, &on_fault, &old);
+    if (sigsetjmp(no_door, 1) != 0) {
+        value("door", "none");
+    } else {
+        if (exists)
+            __asm__ volatile("int $0x80" : "=a"(answer) : "a"(call) : "memory");
+        else
+            __asm__ volatile("int $0x81" : "=a"(answer) : "a"(call) : "memory");
+        result = answer;
+    }
+    sigaction(SIGSEGV, &old, NULL);
     return result;
 }
 #endif
 
-/* System calls by the 32-bit door, where 2 is fork and 20 is getpid. */
+/* System calls by the 32-bit door, where 2 is fork and 20 is getpid. A kernel
+ * without the door (ia32 emulation is off) knows none of them. */
 static int try_int80(const char *call)
 {
 #ifdef __x86_64__
-    long result = int80(number(call));
+    long result = by_door(number(call), true);
 
     if (result == 0 && number(call) == 2)
         _exit(0);
     return result < 0 ? (int)-result : 0;
 #else
     (void)call;
+    return ENOSYS;
+#endif
+}
+
+/* A door that no kernel has: what int80 says where there is none. */
+static int try_int81(const char *call)
+{
+#ifdef __x86_64__
+    return (int)-by_door(number(call), false);
+#else
+    (void)call;
+    value("door", "none");
     return ENOSYS;
 #endif
 }
@@ -991,6 +1049,245 @@ static int try_mqueue(const char *create)
     return status;
 }
 
+/* One object of each kind, of nobody's key and for everybody. */
+static int try_make_objects(const char *unused)
+{
+    int shm = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0666);
+    int sem = semget(IPC_PRIVATE, 1, IPC_CREAT | 0666);
+    int msg = msgget(IPC_PRIVATE, IPC_CREAT | 0666);
+    struct {
+        long type;
+        char text[8];
+    } letter = {1, "letter"};
+
+    (void)unused;
+    if (shm < 0 || sem < 0 || msg < 0)
+        return errno;
+    printf("value objects: %d %d %d\n", shm, sem, msg);
+    return code(msgsnd(msg, &letter, sizeof(letter.text), IPC_NOWAIT));
+}
+
+static int try_shm_use(const char *id)
+{
+    char *memory = shmat((int)number(id), NULL, 0);
+
+    if (memory == (void *)-1)
+        return errno;
+    memory[0] = 1;
+    return code(shmdt(memory));
+}
+
+static int try_shm_list(const char *index)
+{
+    struct shmid_ds ds;
+
+    return code(shmctl((int)number(index), SHM_STAT, &ds));
+}
+
+static int try_shm_remove(const char *id)
+{
+    return code(shmctl((int)number(id), IPC_RMID, NULL));
+}
+
+static int try_sem_use(const char *id)
+{
+    struct sembuf up = {0, 1, IPC_NOWAIT};
+
+    return code(semop((int)number(id), &up, 1));
+}
+
+static int try_sem_use_timed(const char *id)
+{
+    struct sembuf up = {0, 1, IPC_NOWAIT};
+
+    return code(semtimedop((int)number(id), &up, 1, NULL));
+}
+
+static int try_sem_remove(const char *id)
+{
+    return code(semctl((int)number(id), 0, IPC_RMID));
+}
+
+static int try_msg_send(const char *id)
+{
+    long letter[2] = {2, 0};
+
+    return code(msgsnd((int)number(id), letter, sizeof(long), IPC_NOWAIT));
+}
+
+static int try_msg_receive(const char *id)
+{
+    long letter[16];
+
+    return code(msgrcv((int)number(id), letter, sizeof(long), 1, IPC_NOWAIT));
+}
+
+static int try_msg_remove(const char *id)
+{
+    return code(msgctl((int)number(id), IPC_RMID, NULL));
+}
+
+/* One end of a pair of that type, to a socket of the host's by its path. */
+static int sent_from_pair(const char *path, int type)
+{
+    struct sockaddr_un address;
+    int fds[2];
+
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0)
+        return errno;
+    unix_address(&address, path, false);
+    /* The kinds that are connected would send it to their own other end. */
+    int status =
+        code(connect(fds[0], (struct sockaddr *)&address, sizeof(address)));
+    if (status == 0)
+        status = code(send(fds[0], "x", 1, 0));
+    close(fds[0]);
+    close(fds[1]);
+    return status;
+}
+
+static int try_pair_datagram(const char *path)
+{
+    return sent_from_pair(path, SOCK_DGRAM);
+}
+
+static int try_pair_raw(const char *path)
+{
+    return sent_from_pair(path, SOCK_RAW);
+}
+
+static int try_pair_stream(const char *path)
+{
+    return sent_from_pair(path, SOCK_STREAM);
+}
+
+static int try_pair_seqpacket(const char *path)
+{
+    return sent_from_pair(path, SOCK_SEQPACKET);
+}
+
+static int asked_of_file(const char *path, unsigned long request, void *value)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno;
+    int status = code(ioctl(fd, request, value));
+    close(fd);
+    return status;
+}
+
+static int try_flags(const char *path)
+{
+    long flags = 0;
+
+    if (asked_of_file(path, FS_IOC_GETFLAGS, &flags) == 0)
+        value_number("flags", flags);
+    flags |= FS_NODUMP_FL;
+    return asked_of_file(path, FS_IOC_SETFLAGS, &flags);
+}
+
+static int try_xflags(const char *path)
+{
+    struct fsxattr attributes = {0};
+
+    asked_of_file(path, FS_IOC_FSGETXATTR, &attributes);
+    attributes.fsx_xflags |= FS_XFLAG_NODUMP;
+    return asked_of_file(path, FS_IOC_FSSETXATTR, &attributes);
+}
+
+static int try_generation(const char *path)
+{
+    int generation = 42;
+
+    return asked_of_file(path, FS_IOC_SETVERSION, &generation);
+}
+
+static int try_verity(const char *path)
+{
+    uint32_t arguments[32] = {1, 1, 4096};
+
+    return asked_of_file(path, FS_IOC_ENABLE_VERITY, arguments);
+}
+
+/* A file that tells somebody else, by a signal that kills. */
+static int try_file_signal(const char *pid)
+{
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return errno;
+    int status = code(fcntl(fds[0], F_SETOWN, (int)number(pid)));
+    if (status == 0)
+        status = code(fcntl(fds[0], F_SETSIG, SIGKILL));
+    if (status == 0)
+        status = code(fcntl(fds[0], F_SETFL, O_ASYNC | O_NONBLOCK));
+    if (write(fds[1], "x", 1) != 1)
+        return errno;
+    close(fds[0]);
+    close(fds[1]);
+    return status;
+}
+
+static int try_file_owner(const char *pid)
+{
+    int owner = (int)number(pid);
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return errno;
+    int status = code(ioctl(fds[0], FIOSETOWN, &owner));
+    close(fds[0]);
+    close(fds[1]);
+    return status;
+}
+
+static int try_watch(const char *path)
+{
+    int fd = inotify_init1(IN_CLOEXEC);
+
+    if (fd < 0)
+        return errno;
+    int status = code(inotify_add_watch(fd, path, IN_ALL_EVENTS));
+    close(fd);
+    return status;
+}
+
+static int try_io_priority(const char *pid)
+{
+    return code(syscall(SYS_ioprio_set, 1, number(pid), 3 << 13));
+}
+
+static int try_user_io_priority(const char *unused)
+{
+    (void)unused;
+    return code(syscall(SYS_ioprio_set, 3, 0, 3 << 13));
+}
+
+static int try_prctl(const char *option)
+{
+    return code(prctl((int)number(option), 1, 0, 0, 0));
+}
+
+static int try_old_aio(const char *events)
+{
+    void *context = NULL;
+
+    return code(syscall(SYS_io_setup, number(events), &context));
+}
+
+static int try_large_pipe(const char *bytes)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return errno;
+    int status = code(fcntl(fds[1], F_SETPIPE_SZ, number(bytes)));
+    close(fds[0]);
+    close(fds[1]);
+    return status;
+}
+
 /* A listening socket, for as long as the program lives. */
 static int try_abstract_listen(const char *name)
 {
@@ -1001,6 +1298,65 @@ static int try_abstract_listen(const char *name)
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0)
         return errno;
     return code(listen(fd, 8));
+}
+
+/* One end of a pair, which then has a name that others see and meet. */
+static int named_pair(const char *name, int type)
+{
+    struct sockaddr_un address;
+    socklen_t len = unix_address(&address, name, true);
+    int fds[2];
+
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0)
+        return errno;
+    return code(bind(fds[0], (struct sockaddr *)&address, len));
+}
+
+static int try_named_stream(const char *name)
+{
+    return named_pair(name, SOCK_STREAM);
+}
+
+static int try_named_seqpacket(const char *name)
+{
+    return named_pair(name, SOCK_SEQPACKET);
+}
+
+static int try_named_datagram(const char *name)
+{
+    return named_pair(name, SOCK_DGRAM);
+}
+
+/* The kernel gives it a name, before it says that it is connected already. */
+static int try_auto_name(const char *unused)
+{
+    struct sockaddr_un address;
+    struct sockaddr_un own;
+    socklen_t len = unix_address(&address, "nobody", true);
+    socklen_t own_len = sizeof(own);
+    int fds[2];
+    int on = 1;
+
+    (void)unused;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0 ||
+        setsockopt(fds[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) != 0)
+        return errno;
+    int status = code(connect(fds[0], (struct sockaddr *)&address, len));
+    if (getsockname(fds[0], (struct sockaddr *)&own, &own_len) == 0 &&
+        own_len > offsetof(struct sockaddr_un, sun_path))
+        return 0;
+    return status != 0 ? status : EISCONN;
+}
+
+/* So many sockets, for as long as the program lives. */
+static int try_hold_pairs(const char *count)
+{
+    int fds[2];
+
+    for (long i = number(count); i > 0; i--)
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+            return errno;
+    return 0;
 }
 
 static void *nap_thread(void *argument)
@@ -1216,6 +1572,199 @@ static int try_unseen_map(const char *mib)
         pthread_create(&thread, NULL, change_mappings, NULL) != 0)
         return EAGAIN;
     return touched(memory, size);
+}
+
+/* As heap, in a process whose first thread has ended. */
+static void *headless_heap(void *mib)
+{
+    size_t size = (size_t)(intptr_t)mib * MIB;
+
+    poll(NULL, 0, 50);
+    touched(malloc(size), size);
+    poll(NULL, 0, 5000);
+    _exit(0);
+}
+
+static int try_headless_heap(const char *mib)
+{
+    pthread_t thread;
+    int status = pthread_create(&thread, NULL, headless_heap,
+                                (void *)(intptr_t)number(mib));
+
+    if (status != 0)
+        return status;
+    fflush(stdout);
+    pthread_exit(NULL);
+}
+
+/* As a shared mapping, in a process that nobody of its user may look into. */
+static int try_hidden_map(const char *mib)
+{
+    if (prctl(PR_SET_DUMPABLE, 0) != 0)
+        return errno;
+    return mapped(mib, MAP_SHARED);
+}
+
+/* Descriptors that were sent and that nobody takes out, some in each message.
+ */
+static int try_in_flight(const char *most)
+{
+    enum { EACH = 200 };
+    static union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(EACH * sizeof(int))];
+    } control;
+    char byte = 0;
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    long count = 0;
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return errno;
+    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(EACH * sizeof(int)),
+                                      .cmsg_level = SOL_SOCKET,
+                                      .cmsg_type = SCM_RIGHTS};
+    while (count < number(most) && sendmsg(fds[0], &message, 0) == 1)
+        count += EACH; /* each is descriptor 0 */
+    value_number("in_flight", count);
+    return 0;
+}
+
+static int try_limits(const char *unused)
+{
+    static const struct {
+        const char *name;
+        int resource;
+    } limits[] = {{"sigpending", RLIMIT_SIGPENDING},
+                  {"msgqueue", RLIMIT_MSGQUEUE},
+                  {"memlock", RLIMIT_MEMLOCK}};
+    struct rlimit it;
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+        if (getrlimit(limits[i].resource, &it) == 0)
+            value_number(limits[i].name, (long long)it.rlim_max);
+    return 0;
+}
+
+/* Processes that wait, as many as asked for. */
+static int try_crowd(const char *most)
+{
+    for (long count = 0; count < number(most); count++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            pause();
+            _exit(0);
+        }
+        if (pid < 0)
+            return errno;
+    }
+    return 0;
+}
+
+/* One process after another, each of so many milliseconds of the processor,
+ * that the kernel adds to nobody's account. */
+static bool has_used(long ms)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return time.tv_sec * 1000 + time.tv_nsec / 1000000 >= ms;
+}
+
+/* Child after child that nobody waits for, so many at a time. */
+static int without_waiting(void (*child)(long ms), long ms, int at_once)
+{
+    signal(SIGCHLD, SIG_IGN);
+    for (int i = 0; i < at_once; i++) {
+        pid_t pid = i < at_once - 1 ? fork() : 0;
+        if (pid < 0)
+            return errno;
+        while (pid == 0) {
+            pid_t one = fork();
+            if (one == 0) {
+                child(ms);
+                _exit(0);
+            }
+            waitpid(one, NULL, 0); /* fails when it has ended */
+        }
+    }
+    return 0;
+}
+
+static void use(long ms)
+{
+    while (!has_used(ms))
+        ;
+}
+
+static int try_uncounted(const char *ms)
+{
+    return without_waiting(use, number(ms), 1);
+}
+
+/* More at once than there are processors for. */
+static int try_uncounted_crowd(const char *ms)
+{
+    return without_waiting(use, number(ms), 40);
+}
+
+static void *use_in_thread(void *ms)
+{
+    use((long)ms);
+    return NULL;
+}
+
+static void use_beside(long ms)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, use_in_thread, (void *)ms) == 0)
+        pthread_join(thread, NULL);
+}
+
+/* By a second thread, while the first one sleeps. */
+static int try_uncounted_thread(const char *ms)
+{
+    return without_waiting(use_beside, number(ms), 1);
+}
+
+static void use_later(long ms)
+{
+    usleep(200 * 1000);
+    use(ms);
+}
+
+/* When they have been there for long. */
+static int try_uncounted_later(const char *ms)
+{
+    return without_waiting(use_later, number(ms), 24);
+}
+
+/* Each process begins two in sessions of their own and ends, until so many
+ * milliseconds are over. */
+static int try_session_bomb(const char *ms)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long long end = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + number(ms);
+    if (fork() != 0)
+        return 0;
+    for (int sig = 1; sig < NSIG; sig++)
+        signal(sig, SIG_IGN);
+    for (;;) {
+        setsid();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (now.tv_sec * 1000LL + now.tv_nsec / 1000000 > end)
+            _exit(0);
+        if (fork() > 0 && fork() > 0)
+            _exit(0);
+    }
 }
 
 /* Ends at the first error; how much was written is a value. */
@@ -1510,6 +2059,24 @@ static int try_serve_unix(const char *log)
     return answered(fd, log, 0);
 }
 
+static int try_serve_datagram(const char *log)
+{
+    struct sockaddr_un address;
+    char path[4096];
+    char byte;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    snprintf(path, sizeof(path), "%s.socket", log);
+    unix_address(&address, path, false);
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+        return errno;
+    chmod(path, 0666);
+    told(log, "0\n");
+    while (recv(fd, &byte, 1, 0) >= 0)
+        told(log, "received\n");
+    return errno;
+}
+
 /* Puts a link and a file in the place of each other, for ever. */
 static int try_swap(const char *path)
 {
@@ -1588,6 +2155,7 @@ static const struct {
     TRY(chown),
     TRY(set_id),
     TRY(born_set_id),
+    TRY(rewrite),
     TRY(touch),
     TRY(setxattr),
     TRY(mknod),
@@ -1651,6 +2219,7 @@ static const struct {
     TRY(thread_exec),
     TRY(thread_fork),
     TRY(int80),
+    TRY(int81),
     TRY(x32),
     TRY(listener),
     TRY(shm),
@@ -1658,6 +2227,37 @@ static const struct {
     TRY(msg),
     TRY(mqueue),
     TRY(abstract_listen),
+    TRY(make_objects),
+    TRY(shm_use),
+    TRY(shm_list),
+    TRY(shm_remove),
+    TRY(sem_use),
+    TRY(sem_use_timed),
+    TRY(sem_remove),
+    TRY(msg_send),
+    TRY(msg_receive),
+    TRY(msg_remove),
+    TRY(pair_datagram),
+    TRY(pair_raw),
+    TRY(pair_stream),
+    TRY(pair_seqpacket),
+    TRY(named_stream),
+    TRY(named_seqpacket),
+    TRY(named_datagram),
+    TRY(auto_name),
+    TRY(hold_pairs),
+    TRY(flags),
+    TRY(xflags),
+    TRY(generation),
+    TRY(verity),
+    TRY(file_signal),
+    TRY(file_owner),
+    TRY(watch),
+    TRY(io_priority),
+    TRY(user_io_priority),
+    TRY(prctl),
+    TRY(old_aio),
+    TRY(large_pipe),
     TRY(zombie_leader),
     TRY(daemon),
     TRY(stop),
@@ -1671,6 +2271,16 @@ static const struct {
     TRY(shared_map),
     TRY(page_tables),
     TRY(unseen_map),
+    TRY(headless_heap),
+    TRY(hidden_map),
+    TRY(in_flight),
+    TRY(limits),
+    TRY(crowd),
+    TRY(uncounted),
+    TRY(uncounted_crowd),
+    TRY(uncounted_thread),
+    TRY(uncounted_later),
+    TRY(session_bomb),
     TRY(memory_file),
     TRY(fill),
     TRY(shm_eater),
@@ -1692,6 +2302,7 @@ static const struct {
     TRY(serve_tcp),
     TRY(serve_abstract),
     TRY(serve_unix),
+    TRY(serve_datagram),
     TRY(swap),
     TRY(mkfifo),
     TRY(with_fds),

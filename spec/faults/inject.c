@@ -28,6 +28,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -43,6 +44,8 @@
 /* name; type of the result; parameters; arguments; what a failure returns */
 #define PLAIN_CALLS(X)                                                         \
     X(access, int, (const char *p, int m), (p, m), -1)                         \
+    X(bind, int, (int f, const struct sockaddr *a, socklen_t n), (f, a, n),    \
+      -1)                                                                      \
     X(chdir, int, (const char *p), (p), -1)                                    \
     X(chmod, int, (const char *p, mode_t m), (p, m), -1)                       \
     X(dup2, int, (int a, int b), (a, b), -1)                                   \
@@ -60,6 +63,7 @@
       (locale_t)0)                                                             \
     X(faccessat, int, (int d, const char *p, int m, int f), (d, p, m, f), -1)  \
     X(fchmod, int, (int f, mode_t m), (f, m), -1)                              \
+    X(fchown, int, (int f, uid_t u, gid_t g), (f, u, g), -1)                   \
     X(fdopendir, DIR *, (int f), (f), NULL)                                    \
     X(flock, int, (int f, int o), (f, o), -1)                                  \
     X(fopen, FILE *, (const char *p, const char *m), (p, m), NULL)             \
@@ -67,12 +71,20 @@
     X(fstatat, int, (int d, const char *p, struct stat *s, int f),             \
       (d, p, s, f), -1)                                                        \
     X(fsync, int, (int f), (f), -1)                                            \
+    X(getsockname, int, (int f, struct sockaddr *a, socklen_t *n), (f, a, n),  \
+      -1)                                                                      \
     X(getrandom, ssize_t, (void *b, size_t n, unsigned f), (b, n, f), -1)      \
+    X(getpriority, int, (__priority_which_t w, id_t i), (w, i), -1)            \
+    X(getrlimit, int, (__rlimit_resource_t r, struct rlimit * l), (r, l), -1)  \
     X(kill, int, (pid_t p, int s), (p, s), -1)                                 \
+    X(listen, int, (int f, int n), (f, n), -1)                                 \
+    X(linkat, int, (int a, const char *b, int c, const char *d, int f),        \
+      (a, b, c, d, f), -1)                                                     \
     X(lstat, int, (const char *p, struct stat *s), (p, s), -1)                 \
     X(madvise, int, (void *a, size_t n, int v), (a, n, v), -1)                 \
     X(memfd_create, int, (const char *n, unsigned f), (n, f), -1)              \
     X(mkdir, int, (const char *p, mode_t m), (p, m), -1)                       \
+    X(mkdirat, int, (int d, const char *p, mode_t m), (d, p, m), -1)           \
     X(mmap, void *, (void *a, size_t n, int p, int f, int d, off_t o),         \
       (a, n, p, f, d, o), MAP_FAILED)                                          \
     X(pipe2, int, (int f[2], int g), (f, g), -1)                               \
@@ -81,20 +93,30 @@
     X(read, ssize_t, (int f, void *b, size_t n), (f, b, n), -1)                \
     X(readdir, struct dirent *, (DIR * d), (d), NULL)                          \
     X(readlink, ssize_t, (const char *p, char *b, size_t n), (p, b, n), -1)    \
+    X(readlinkat, ssize_t, (int d, const char *p, char *b, size_t n),          \
+      (d, p, b, n), -1)                                                        \
     X(realpath, char *, (const char *p, char *b), (p, b), NULL)                \
     X(recv, ssize_t, (int f, void *b, size_t n, int g), (f, b, n, g), -1)      \
+    X(recvmsg, ssize_t, (int f, struct msghdr *m, int g), (f, m, g), -1)       \
     X(renameat, int, (int a, const char *b, int c, const char *d),             \
       (a, b, c, d), -1)                                                        \
     X(renameat2, int,                                                          \
       (int a, const char *b, int c, const char *d, unsigned f),                \
       (a, b, c, d, f), -1)                                                     \
+    X(sendfile, ssize_t, (int o, int i, off_t *p, size_t n), (o, i, p, n), -1) \
+    X(rmdir, int, (const char *p), (p), -1)                                    \
     X(sched_getaffinity, int, (pid_t p, size_t n, cpu_set_t * s), (p, n, s),   \
       -1)                                                                      \
+    X(sched_getparam, int, (pid_t p, struct sched_param * s), (p, s), -1)      \
+    X(sched_getscheduler, int, (pid_t p), (p), -1)                             \
     X(send, ssize_t, (int f, const void *b, size_t n, int g), (f, b, n, g),    \
       -1)                                                                      \
     X(sendmsg, ssize_t, (int f, const struct msghdr *m, int g), (f, m, g), -1) \
     X(setsid, pid_t, (void), (), -1)                                           \
+    X(setsockopt, int, (int f, int l, int o, const void *v, socklen_t n),      \
+      (f, l, o, v, n), -1)                                                     \
     X(shutdown, int, (int f, int h), (f, h), -1)                               \
+    X(socket, int, (int d, int t, int p), (d, t, p), -1)                       \
     X(socketpair, int, (int d, int t, int p, int f[2]), (d, t, p, f), -1)      \
     X(stat, int, (const char *p, struct stat *s), (p, s), -1)                  \
     X(timerfd_create, int, (int c, int f), (c, f), -1)                         \

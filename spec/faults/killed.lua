@@ -5,10 +5,10 @@
 --     killed.lua short|long DIRECTORY
 --
 -- Every process of a run has a path below DIRECTORY in its arguments.
+local command = require "noether.command"
 local core = require "noether.core"
 local noether = require "noether"
-local process = require "noether.process"
-local support = require "spec.support"
+local support = require "spec.support.posix"
 local sys = require "noether.sys"
 
 local size, directory = arg[1], arg[2]
@@ -76,7 +76,7 @@ local function note(text)
 end
 
 local function start_host(number)
-  return assert(process.spawn({
+  return assert(command.spawn({
     os.getenv("BUILD") .. "/bin/noether-lua", "-e", HOST:format(directory, number, CODES),
   }, { isolation = "none", supervise = false, clear_env = true }))
 end

@@ -1,13 +1,14 @@
 -- SPDX-License-Identifier: MIT
 --- The fault harness: runs each scenario again and again, and each time another call fails, or
--- another allocation. Run by tools/faults.sh, with spec/faults/inject.c loaded before the rest.
+-- another allocation. Run by
+-- tools/test/faults.sh, with spec/faults/inject.c loaded before the rest.
 --
 --     run.lua calls|memory|jail short|long DIRECTORY [SCENARIO]
 --
 -- Prints what the caller saw of each fault, and exits with 1 if it saw what it should not have.
 local inject = require "spec.faults.inject"
 local scenarios = require "spec.faults.scenarios"
-local support = require "spec.support"
+local support = require "spec.support.posix"
 local core = require "noether.core"
 local errors = require "noether.error"
 local sys = require "noether.sys"
@@ -31,27 +32,50 @@ local function kept_names(path)
   return names
 end
 
-local function leftovers(before, after, what_it_is)
-  local list = {}
+local function new_descriptor(before, after)
   for name in pairs(after) do
     if not before[name] then
-      local target = what_it_is == "descriptor" and sys.readlink("/proc/self/fd/" .. name)
-      list[#list + 1] = ("%s %s %s"):format(what_it_is, name, target or "")
+      return ("descriptor %s %s"):format(name, sys.readlink("/proc/self/fd/" .. name) or "")
     end
   end
-  return list
+end
+
+-- Directories of runs, those of other users left out.
+local function directories_of_runs()
+  local names, user = {}, sys.stat(directory).uid
+  for name in pairs(kept_names("/tmp")) do
+    local is_one = name:find("^noether%-%w%w%w%w%w%w%w%w%w%w$")
+    local stat = is_one and sys.stat("/tmp/" .. name)
+    if stat and stat.uid == user then names[name] = true end
+  end
+  return names
+end
+
+-- But for those that the core keeps from one run to the next.
+local function descriptors()
+  local names = kept_names("/proc/self/fd")
+  for _, number in ipairs(select(2, core.launcher())) do
+    names[tostring(number)] = nil
+  end
+  return names
 end
 
 local function snapshot()
-  return { fds = kept_names("/proc/self/fd"), tmp = kept_names("/tmp") }
+  return { fds = descriptors(), tmp = directories_of_runs() }
 end
 
-local function own(names)
-  local list = {}
-  for name in pairs(names) do
-    if name:find("^noether%-%w%w%w%w%w%w%w%w%w%w$") then list[name] = true end
+-- The first of the new ones that stays: another program of this user has its own, for as long as
+-- its runs take.
+local function stays(new)
+  local deadline = sys.clock() + 60
+  while sys.clock() < deadline and next(new) do
+    local now = directories_of_runs()
+    for name in pairs(new) do
+      if not now[name] then new[name] = nil end
+    end
+    if next(new) then support.pause() end
   end
-  return list
+  return next(new)
 end
 
 -- What a scenario left behind, given the time that processes need to end.
@@ -65,13 +89,11 @@ local function left_behind(before)
   end
   if support.has_children() then return "a process" end
   local now = snapshot()
-  local list = leftovers(before.fds, now.fds, "descriptor")
-  if list[1] then return list[1] end
-  deadline = sys.clock() + 2
-  repeat
-    list = leftovers(own(before.tmp), own(snapshot().tmp), "file in /tmp")
-  until #list == 0 or sys.clock() > deadline
-  return list[1]
+  local descriptor = new_descriptor(before.fds, now.fds)
+  if descriptor then return descriptor end
+  for name in pairs(before.tmp) do now.tmp[name] = nil end
+  local name = stays(now.tmp)
+  return name and "/tmp/" .. name
 end
 
 local run_number = 0

@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: MIT
 --- What the fault harness runs: short pieces of a host's life, each of which uses another part of
 -- the library. A scenario returns true, or nil and an error; whatever it opens it closes.
-local caches = require "noether.cache"
+local command = require "noether.command"
+local caches = require "noether.cache.scripts"
 local noether = require "noether"
-local process = require "noether.process"
+local support = require "spec.support.posix"
 local sys = require "noether.sys"
 
 local M = {}
@@ -33,7 +34,7 @@ end
 
 local function runs(isolation, argv, opts, stdout)
   return function()
-    local result, err = process.run(argv, isolated(isolation, opts))
+    local result, err = command.run(argv, isolated(isolation, opts))
     return expect(result, err, stdout)
   end
 end
@@ -73,35 +74,55 @@ M.ALL = {
     for i = 1, 150 do
       files[i] = assert(io.open("/dev/null"))
     end
-    local ok, err = runs("none", sh("cat"), { stdin = "x" }, "x")()
+    local ok, err = runs("none", sh("cat"), { stdin = "x", launcher = true }, "x")()
     for _, file in ipairs(files) do
       file:close()
     end
     return ok, err
   end,
+  -- Until a supervisor that stood by has served one, and then once more.
+  ["run by launcher"] = function()
+    for _ = 1, 5 do
+      local ok, err = runs("none", sh("cat"), { stdin = "x", launcher = true }, "x")()
+      if not ok then return nil, err end
+      support.pause()
+    end
+    return true
+  end,
   ["run bare"] = runs("none", sh("cat"), { stdin = "x", supervise = false }, "x"),
   ["run native"] = runs("native", sh("echo a"), {}, "a\n"),
   ["run bwrap"] = runs("bwrap", sh("echo a"), {}, "a\n"),
   ["run landlock"] = runs("landlock", sh("echo a"), {}, "a\n"),
+  ["run with a list of hosts"] = function()
+    local description = require "noether.sandbox.description".system()
+    description.network, description.hosts = "list", { "a.example:443" }
+    return runs("native", sh("echo a"), { sandbox = description }, "a\n")()
+  end,
+  ["listen"] = function()
+    local listener, message, errno = sys.listen()
+    if not listener then return nil, { kind = "spawn_failed", message = message, errno = errno } end
+    listener:close()
+    return true
+  end,
   ["much of all"] = runs("none", sh("head -c 200000 /dev/zero >&2; cat"),
     { stdin = ("y"):rep(300000), max_stderr_bytes = math.huge }, ("y"):rep(300000)),
   ["streams"] = function(dir)
-    local result, err = process.run(sh("cat; echo >&2"), isolated("none", {
+    local result, err = command.run(sh("cat; echo >&2"), isolated("none", {
       stdin = pieces(), stdout = { path = dir .. "/out" }, on_stdout = function() end,
       on_stderr = function() end,
     }))
     local ok
     ok, err = expect(result, err, "")
     if not ok then return nil, err end
-    result, err = process.run(sh("cat >/dev/null"), isolated("none", {
+    result, err = command.run(sh("cat >/dev/null"), isolated("none", {
       stdin = { path = dir .. "/out" },
     }))
     return expect(result, err, "")
   end,
   ["kill and close"] = function()
-    local proc <close>, err = process.spawn(sh("sleep 60"), isolated("none"))
+    local proc <close>, err = command.spawn(sh("sleep 60"), isolated("none"))
     if not proc then return nil, err end
-    local left <close>, left_err = process.spawn(sh("sleep 60"), isolated("native"))
+    local left <close>, left_err = command.spawn(sh("sleep 60"), isolated("native"))
     if not left then return nil, left_err end
     local ok
     ok, err = proc:kill()
@@ -129,6 +150,27 @@ M.ALL = {
   end,
   ["first call"] = executes{ isolation = "native" },
   ["first call, auto"] = executes{},
+  ["files in and out"] = function(dir)
+    local ex <close>, err = noether.executor{
+      isolation = "native", cache_dir = dir .. "/cache", runtime = "host",
+    }
+    if not ex then return nil, err end
+    local out, message, errno = sys.mkdtemp(dir .. "/out-")
+    if not out then return nil, caches.failure(message, errno) end
+    local output, info
+    output, err, info = ex:execute({
+      language = "bash", effects = { "Process" },
+      code = "execute() { mkdir sub; cat in.txt >sub/out.txt; echo 1; }",
+    }, nil, { files = { ["in.txt"] = "text", host = { path = "/etc/passwd" } },
+      outputs = { "sub/out.txt" }, output_dir = out,
+      timeout_secs = 20 })
+    if err then return nil, err end
+    local text
+    text, message, errno = sys.read_file(out .. "/sub/out.txt")
+    if not text then return nil, caches.failure(message, errno) end
+    local right = output == 1 and text == "text" and #info.outputs == 1
+    return right or nil, { kind = "wrong output" }
+  end,
   ["map"] = function(dir)
     local ex <close>, err = noether.executor{
       isolation = "none", cache_dir = dir .. "/cache", runtime = "host",
@@ -149,7 +191,7 @@ M.ALL = {
     local procs, seen = {}, 0
     for i = 1, 2 do
       local proc
-      proc, err = process.spawn(sh("exit 0"), isolated("none"))
+      proc, err = command.spawn(sh("exit 0"), isolated("none"))
       if not proc then return nil, err end
       procs[i], err = set:add(proc)
       if not procs[i] then
@@ -219,7 +261,7 @@ local usual = {}
 
 local function looks(isolation)
   return function()
-    local result, err = process.run(sh(LOOK), isolated(isolation, {
+    local result, err = command.run(sh(LOOK), isolated(isolation, {
       limits = { processes = 50, open_files = 64, memory_bytes = 2 ^ 30, file_bytes = 2 ^ 20,
         private_bytes = 2 ^ 20, private_files = 100 },
     }))

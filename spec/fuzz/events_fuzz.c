@@ -6,6 +6,7 @@
  * process of which nothing is real but its socket.
  */
 #include <stdint.h>
+#include <string.h>
 
 #include "core/process.c"
 
@@ -44,10 +45,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     noe_inlet_init(&p->input);
+    p->failure = (struct noe_error)NOE_ERROR_INIT;
     noe_outlet_init(&p->output, false, 10);
     noe_outlet_init(&p->errors, true, 10);
     p->control = pair[0];
-    p->child.pidfd = p->poller = -1;
+    p->child.pidfd = p->poller = p->work_dir = p->unread = -1;
+    p->standby.seat = p->standby.file = -1;
+    if (data[0] & 32) /* there is room for what a relay tells */
+        p->report = malloc(NOE_JAIL_MAX_REPORT);
     p->owner = getpid();
     p->owns_poller = true;
     p->supervised = true;
@@ -61,6 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size -= 3;
     while (size > 0) {
         size_t len = sizeof(struct noe_jail_event);
+        if (data[0] == NOE_JAIL_REPORT && p->report != NULL)
+            len += 500; /* and its text */
         if (len > size)
             len = size;
         if (send(pair[1], data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -69,9 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= len;
     }
     close(pair[1]);
-    hear_jail(p);
-    if (nothing_ran(p)) {
-        explain_silence(p);
+    noe_supervisor_hear(p);
+    if (noe_result_nothing_ran(p)) {
+        noe_result_explain(p);
         check_failure(p);
         noe_process_close(p);
         return 0;

@@ -44,7 +44,7 @@ static void check_untag(const char *text, size_t length)
 static void check_scan(const char *text, size_t length, unsigned mode)
 {
     struct noe_json_scan scan = {0};
-    struct noe_error err = {0};
+    struct noe_error err = NOE_ERROR_INIT;
 
     if (noe_json_scan(text, length, mode, &scan, &err) != 0) {
         require(err.message[0] != '\0');

@@ -53,10 +53,16 @@ static FILE *fake_fopen(const char *path, const char *mode)
 #define open fake_open
 #define read fake_read
 #define close fake_close
-#include "jail/tree.c"
+#include "jail/proc.c"
+#include "jail/usage.c"
 #undef open
 #undef read
 #undef close
+
+int64_t noe_jail_clock_us(void)
+{
+    return 0;
+}
 
 #define fopen fake_fopen
 #include "core/cgroup.c"
@@ -70,17 +76,18 @@ static void require(int holds)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    int64_t all;
-    int64_t private;
     struct noe_cgroups cgroups = {0};
+    struct seen seen;
 
     input = data;
     input_size = size;
-    tree_count = 0;
-    note_children("children");
-    require(tree_count <= MAX_TREE);
-    (void)cpu_of(1);
-    resident(1, &all, &private);
+    tree.count = 0;
+    tree.whole = true;
+    add_children(1, "1", &tree);
+    require(tree.count <= NOE_TREE_MAX);
+    tree.count = 0;
+    (void)look_at(1, &seen);
+    (void)resident(1);
     (void)proportional(1);
     noe_cgroups_find(&cgroups);
     noe_cgroups_free(&cgroups);

@@ -54,7 +54,7 @@ static void check_order(const struct noe_sandbox *sandbox)
 
 static void check_wrapper(const struct noe_sandbox *sandbox)
 {
-    struct noe_error err = {.size = sizeof(err)};
+    struct noe_error err = NOE_ERROR_INIT;
     char **words = noe_sandbox_wrapper(sandbox, NULL, &err);
     size_t count = 0;
 
@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct noe_bind binds[3][MOST] = {{{NULL, NULL}}};
     size_t counts[3] = {0};
-    struct noe_error err = {.size = sizeof(err)};
+    struct noe_error err = NOE_ERROR_INIT;
     char *text = malloc(size + 1);
 
     require(text != NULL);

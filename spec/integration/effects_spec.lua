@@ -1,9 +1,20 @@
 -- SPDX-License-Identifier: MIT
 -- What a stage's effects open, and what happens where they do not: for every backend that isolates.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local noether = require "noether"
 
 local BACKENDS = { "native", "bwrap", "landlock" }
+
+-- What holds for each of them in every run of the suite.
+local ALWAYS = {
+  "effects refuse a process to a python stage that declares none",
+  "effects refuse a process to a javascript stage that declares none",
+  "effects refuse a process to a bash stage that declares none",
+  "effects let a python stage with Process start one", "effects let threads be without Process",
+  "effects keep the network of a stage that declares none away",
+  "effects open the paths they name, and no others, and as they say",
+  "effects let a writable directory be inside a readable one",
+}
 
 local SUBPROCESS = {
   python = [[
@@ -29,8 +40,12 @@ local function execute(backend, language, code, effects, opts)
   return noether.execute(request)
 end
 
-for _, backend in ipairs(BACKENDS) do
-  describe("effects under " .. backend, function()
+helper.over({
+  backends = BACKENDS, starts = helper.STARTS, always = ALWAYS,
+}, "under %s, begun by %s,", function(backend, start)
+  helper.begin_by(start)
+
+  describe("effects", function()
     for language, code in pairs(SUBPROCESS) do
       it("refuse a process to a " .. language .. " stage that declares none", function()
         local output, err, info = execute(backend, language, code, { "Pure" })
@@ -60,6 +75,48 @@ def execute(i):
       assert.is_nil(err, tostring(err))
       assert.equal(1, output) -- EPERM
       assert.equal(1, info.result.denied_processes)
+    end)
+
+    it("keep the kind of a failure that came after a refusal which was caught", function()
+      for language, code in pairs{
+        python = "import os\ndef execute(i):\n  os.system('id')\n  raise ValueError('mine')",
+        javascript = [[
+function execute() {
+  try { require('child_process').execSync('id'); } catch { /* and on */ }
+  throw new Error('mine');
+}]],
+      } do
+        local _, err = execute(backend, language, code, { "Pure" })
+        assert.equal("stage_failed", err.kind, tostring(err))
+        assert.truthy(tostring(err):find("mine", 1, true), tostring(err))
+        assert.truthy(err.hint:find("refused another process", 1, true), err.hint)
+        assert.is_true(err.result.denied_processes >= 1)
+      end
+    end)
+
+    it("say of a stage that left no answer after a refusal that there was one", function()
+      local code = "import os\ndef execute(i):\n  os.system('id')\n  os._exit(0)"
+      local _, err = execute(backend, "python", code, { "Pure" })
+      assert.equal("output_invalid", err.kind, tostring(err))
+      assert.truthy(err.hint:find("refused another process", 1, true), err.hint)
+    end)
+
+    it("do not name Process for a command that is nowhere", function()
+      for _, code in ipairs{ "execute() { gerp x; }", "execute() { A=1 gerp x; }",
+        "execute() { /nowhere/x; }", "execute() { echo '{}'; gerp; }",
+        "execute() { true && gerp-x.y --z 'a b'; }", "execute() { gerp 2>/dev/null; }" } do
+        local _, err = execute(backend, "bash", code, { "Pure" })
+        assert.equal("stage_failed", err.kind, code .. "\n" .. tostring(err))
+        assert.truthy(tostring(err):find("command not found", 1, true), tostring(err))
+        _, err = execute(backend, "bash", code, { "Process" })
+        assert.equal("stage_failed", err.kind)
+      end
+      for _, code in ipairs{ "execute() { id; }", "execute() { A=1 id; }", "execute() { ( : ); }",
+        "execute() { x=id; $x; }", "execute() { echo \"$(gerp)\"; }", "id\nexecute() { :; }" } do
+        local _, err = execute(backend, "bash", code, { "Pure" })
+        assert.equal("effect_denied", err.kind, code .. "\n" .. tostring(err))
+        assert.equal("Process", err.effect)
+      end
     end)
 
     it("let threads be without Process", function()
@@ -96,6 +153,74 @@ def execute(i):
       assert.equal("Network", err.effect)
     end)
 
+    it("are named where a connection fails, whatever the program says of it", function()
+      local listener <close> = helper.listen()
+      local address = "127.0.0.1:" .. listener.port
+      local cases = {
+        { "javascript", "const execute = () => fetch('http://no.example.com');" },
+        { "javascript", "const execute = () => fetch('http://ADDRESS').then((r) => r.status);" },
+        { "javascript", "const execute = () => fetch('http://192.0.2.1');" },
+        { "javascript", [[
+const execute = () => new Promise((resolve, reject) => {
+  require('net').connect(PORT, '127.0.0.1', () => resolve(null)).on('error', reject);
+});]], true },
+        { "python", "import socket\n"
+          .. "def execute(i): socket.create_connection(('127.0.0.1', PORT), 5).close()", true },
+        { "python", "import urllib.request\n"
+          .. "def execute(i): urllib.request.urlopen('http://no.example.com')" },
+        { "python", [[
+import socket
+def execute(i):
+    try: socket.create_connection(('127.0.0.1', PORT), 5).close()
+    except OSError: raise RuntimeError('no rates today')]], true },
+        { "bash", "execute() { exec 3<>/dev/tcp/127.0.0.1/PORT; echo null; }", true },
+        { "bash", "execute() { curl -s http://no.example.com; }" },
+        { "bash", "execute() { curl -s http://ADDRESS; }" },
+      }
+      for _, case in ipairs(cases) do
+        local code = case[2]:gsub("ADDRESS", address):gsub("PORT", listener.port)
+        local effects = case[1] == "bash" and { "Process" } or {}
+        local _, err = execute(backend, case[1], code, effects)
+        assert.equal("effect_denied", err.kind, code .. "\n" .. tostring(err))
+        assert.equal("Network", err.effect)
+        assert.truthy(err.hint:find("Network effect", 1, true), err.hint)
+        if case[3] then
+          effects[#effects + 1] = "Network"
+          local output
+          output, err = execute(backend, case[1], code, effects)
+          assert.is_nil(err, code .. "\n" .. tostring(err))
+          assert.equal(noether.null, output)
+        end
+      end
+    end)
+
+    it("are not named for a socket file that nobody listens at", function()
+      local code = [[
+const net = require('net');
+const execute = () => new Promise((resolve, reject) => {
+  net.connect('/tmp/nobody.sock').on('error', reject);
+});]]
+      local _, err = execute(backend, "javascript", code, {})
+      assert.is_true(backend == "landlock" or err.kind == "stage_failed", tostring(err))
+    end)
+
+    it("are a fact beside a failure that came after a connection that failed", function()
+      local code = "import socket\ndef execute(i):\n"
+        .. "  try: socket.create_connection(('127.0.0.1', 1), 5)\n"
+        .. "  except OSError: pass\n  raise ValueError('mine')"
+      local _, err = execute(backend, "python", code, {})
+      assert.equal("stage_failed", err.kind)
+      if backend == "landlock" then return assert.is_nil(err.result.denied_connections) end
+      assert.equal(1, err.result.denied_connections)
+      assert.truthy(err.hint:find("Network effect", 1, true), err.hint)
+      _, err = execute(backend, "python", "def execute(i): raise ValueError('mine')", {})
+      assert.equal(0, err.result.denied_connections)
+      assert.is_nil(err.hint)
+      _, err = execute(backend, "python", code, { "Network" })
+      assert.is_nil(err.result.denied_connections)
+      assert.is_nil(err.hint)
+    end)
+
     it("are hinted at where a path may not be written", function()
       for language, code in pairs{
         python = "def execute(i): open('/usr/x', 'w')",
@@ -113,6 +238,7 @@ def execute(i):
       helper.write(dir .. "/out/kept", "kept")
       helper.write(dir .. "/other/secret", "secret")
       helper.open_to_all(dir)
+      helper.open_to_stages(dir .. "/out")
       local code = ([[
 def attempt(what):
     try: return what()
@@ -141,6 +267,7 @@ def execute(i):
       local dir = helper.tmpdir()
       helper.write(dir .. "/out/kept", "kept")
       helper.open_to_all(dir)
+      helper.open_to_stages(dir .. "/out")
       local code = ("def execute(i):\n  return open('%s/out/new', 'w').write('new')"):format(dir)
       local output, err = execute(backend, "python", code, {
         { FsRead = dir }, { FsWrite = dir .. "/out" },
@@ -149,4 +276,4 @@ def execute(i):
       assert.equal(3, output)
     end)
   end)
-end
+end)

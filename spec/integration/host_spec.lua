@@ -1,9 +1,17 @@
 -- SPDX-License-Identifier: MIT
 -- Hosts in odd states, each a process of its own. What needs C to bring about (threads, forks,
 -- exec, foreign reapers) is in spec/c/process_test.c.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 
 local ISOLATIONS = { "none", "native", "bwrap", "landlock" }
+
+-- What holds for each of them in every run of the suite.
+local ALWAYS = {
+  "whatever the host: a host that is killed takes its tree along",
+  "whatever the host: an ignored SIGCHLD takes no status away",
+  "whatever the host: closed standard streams are no harm",
+  "whatever the host: the limit of open files is an error, and nothing else",
+}
 
 local marks = 0
 
@@ -24,9 +32,9 @@ local function count_marked(mark)
 end
 
 local PRELUDE = [[
-local process = require "noether.process"
+local commands = require "noether.command"
 local function run(argv, opts)
-  local result, err = process.run(argv, opts)
+  local result, err = commands.run(argv, opts)
   if result then return result end
   return { reason = err.kind, errno = err.errno, stdout = "" }
 end
@@ -45,13 +53,13 @@ local function prints(expected, command)
   assert.equal(expected, output)
 end
 
-for _, isolation in ipairs(ISOLATIONS) do
-  describe("isolation " .. isolation, function()
+helper.over({ backends = ISOLATIONS, always = ALWAYS }, "isolation %s:", function(isolation)
+  describe("whatever the host:", function()
     it("a host that is killed takes its tree along", function()
       local mark = new_mark()
       local pid_file = helper.tmpdir() .. "/pid"
       local command = host([[
-        local proc = assert(process.spawn({ "/bin/sh", "-c",
+        local proc = assert(commands.spawn({ "/bin/sh", "-c",
           "(setsid sh -c 'trap \"\" TERM; sleep 33; true' $0 &); echo ready; sleep 33; true",
           arg[2] }, { isolation = arg[1] }))
         local file = assert(io.open(arg[3], "w"))
@@ -67,7 +75,7 @@ for _, isolation in ipairs(ISOLATIONS) do
         return text:find "\n" and count_marked(mark) >= 3
       end))
       os.execute("kill -9 " .. helper.read(pid_file))
-      assert.is_true(helper.poll(function() return count_marked(mark) == 0 end, 10))
+      assert.is_true(helper.poll(function() return count_marked(mark) == 0 end))
     end)
 
     it("an ignored SIGCHLD takes no status away", function()
@@ -168,7 +176,7 @@ for _, isolation in ipairs(ISOLATIONS) do
         print(r.reason, r.stdout)]], isolation) .. " | tr '\\t' ' '")
     end)
   end)
-end
+end)
 
 describe("a host", function()
   it("that may start no more processes is told so", function()
@@ -194,12 +202,12 @@ describe("a host", function()
       local mark = new_mark()
       local output, code = helper.shell("MALLOC_PERTURB_=165 " .. host([[
         local argv = { "/bin/sh", "-c", "sleep 33; true", arg[2] }
-        first = process.spawn(argv, { isolation = arg[1] })
-        second = process.spawn(argv, { isolation = arg[1] })
+        first = commands.spawn(argv, { isolation = arg[1] })
+        second = commands.spawn(argv, { isolation = arg[1] })
       ]], isolation, mark))
       assert.equal("", output)
       assert.equal(0, code)
-      assert.is_true(helper.poll(function() return count_marked(mark) == 0 end, 10))
+      assert.is_true(helper.poll(function() return count_marked(mark) == 0 end))
     end
   end)
 

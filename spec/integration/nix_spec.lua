@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
 --- The Nix runtime with the real nix, without a network. As root there is no daemon; as an ordinary
 -- user the store is his own; and root starts a daemon for one, too.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local json = require "noether.json"
 local nix_executor = require "noether.nix_executor"
 local noether = require "noether"
 local sys = require "noether.sys"
-local nix = require "spec.nix"
+local nix = require "spec.support.nix"
 
 local BACKENDS = { "native", "bwrap", "landlock", "none" }
 
@@ -107,7 +107,7 @@ describe("what the original's tests ask of nix", function()
 end)
 
 describe("a stage under nix", function()
-  for _, backend in ipairs(BACKENDS) do
+  helper.over({ backends = BACKENDS }, "isolated by %s,", function(backend)
     it("runs in every language, isolated by " .. backend, function()
       local ex <close> = assert(world:executor{ isolation = backend })
       for language, code in pairs(STAGES) do
@@ -123,7 +123,7 @@ describe("a stage under nix", function()
       local ex <close> = assert(world:executor{ isolation = backend })
       assert.equal(3, (runs(ex, "bash", "execute() { seq 3 | grep -c .; }", 1, { "Process" })))
     end)
-  end
+  end)
 
   it("has answers that can be kept", function()
     local plain <close> = assert(world:executor{ isolation = "none" })
@@ -248,7 +248,7 @@ describe("a runtime, once resolved,", function()
     assert.is_true(helper.poll(function()
       own:shell("nix-store --gc")
       return not sys.stat(first.runtime.store_path)
-    end, 20))
+    end))
     local _, again = runs(ex, "bash", STAGES.bash, 1)
     assert.same(first.runtime, again.runtime)
 
@@ -347,9 +347,9 @@ describe("warmup", function()
       assert.is_true(helper.poll(function()
         task:step()
         return count_running("sleep 600.25") > 0
-      end, 20))
+      end, 90))
       task[how](task)
-      assert.is_true(helper.poll(function() return count_running("sleep 600.25") == 0 end, 10))
+      assert.is_true(helper.poll(function() return count_running("sleep 600.25") == 0 end))
       if how == "cancel" then
         local _, err = task:wait(10)
         assert.truthy(err, "a task that was cancelled has an error")
@@ -421,7 +421,7 @@ describe("what goes wrong with nix", function()
     assert.is_true(sys.clock() - before < 15)
     assert.truthy(err.hint:find("setup_timeout_secs", 1, true))
     assert.is_nil(info.result)
-    assert.is_true(helper.poll(function() return count_running("sleep 600.25") == 0 end, 10))
+    assert.is_true(helper.poll(function() return count_running("sleep 600.25") == 0 end))
     local well <close> = assert(world:executor())
     runs(well, "bash", STAGES.bash, 1)
   end)
@@ -477,7 +477,7 @@ describe("launch = \"run\"", function()
   end)
 
   it("is refused with isolation, and without nix", function()
-    for _, isolation in ipairs{ "auto", "native", "bwrap", "landlock" } do
+    for _, isolation in ipairs(helper.backends{ "auto", "native", "bwrap", "landlock" }) do
       fails("runtime_unavailable", "only with isolation = \"none\"",
         world:executor{ launch = "run", isolation = isolation })
     end
@@ -612,6 +612,27 @@ describe("doctor", function()
     assert.is_nil(sys.stat(store))
   end)
 
+  it("says so of a store that a nix without a network left empty, too", function()
+    local store = helper.tmpdir() .. "/store"
+    helper.write(store .. "/.links/x", "")
+    helper.write(store .. "/0a1b-x.lock", "")
+    local function runtime_of()
+      local executor <close> = assert(world:executor({ runtime = "auto" },
+        { NIX_STORE_DIR = store }))
+      local _, err, info = executor:execute(stage("bash", STAGES.bash), 1)
+      assert.is_nil(err)
+      return info.runtime.kind, info.warnings
+    end
+    local fact, check = found{ NIX_STORE_DIR = store }
+    assert.is_false(fact.in_use)
+    assert.equal("ok", check.status)
+    local kind, warnings = runtime_of()
+    assert.equal("host", kind)
+    assert.same({}, warnings)
+    helper.write(store .. "/0a1b2c3d-bash/bin/x", "")
+    assert.is_true(found{ NIX_STORE_DIR = store }.in_use)
+  end)
+
   it("says why it cannot be used", function()
     local fact, check = found{ NIX_REMOTE = "daemon", NIX_DAEMON_SOCKET_PATH = "/nonexistent/s" }
     assert.is_false(fact.usable)
@@ -635,7 +656,7 @@ if helper.is_root() then
           NIX_DAEMON_SOCKET_PATH = base .. "/socket", NIX_REMOTE = "local",
         } }))
       end)
-      assert(helper.poll(function() return sys.stat(base .. "/socket") end, 20))
+      assert(helper.poll(function() return sys.stat(base .. "/socket") end))
     end)
 
     teardown(function()

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- What people really run, inside: a filter of system calls that stops attacks and half of the world
 -- with them would be of no use.
-require "spec.helper"
-local isolation = require "noether.isolation"
-local process = require "noether.process"
+local helper = require "spec.support.helper"
+local descriptions = require "noether.sandbox.description"
+local command = require "noether.command"
 
 local PYTHON = "/usr/bin/python3" -- the system's own, which has numpy and pip
 
@@ -89,13 +89,13 @@ worker.on('message', answer => {
   },
 }
 
-for _, backend in ipairs{ "native", "bwrap" } do
-  describe("under " .. backend, function()
+helper.over({ backends = { "native", "bwrap" } }, "under %s", function(backend)
+  describe("real work", function()
     for _, work in ipairs(WORK) do
       it(work.name, function()
-        local description = isolation.system()
+        local description = descriptions.system()
         description.processes = work.processes == true
-        local result, err = process.run(work.argv, {
+        local result, err = command.run(work.argv, {
           isolation = backend, sandbox = description, timeout_secs = 60,
         })
         assert.is_nil(err, tostring(err))
@@ -105,4 +105,4 @@ for _, backend in ipairs{ "native", "bwrap" } do
       end)
     end
   end)
-end
+end)

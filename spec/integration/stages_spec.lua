@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --- Stages in three languages, from end to end, with the interpreters of this machine.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local noether = require "noether"
 local sys = require "noether.sys"
 
@@ -93,15 +93,35 @@ execute() {
 
 local NAMES = { "python", "javascript", "bash" }
 
+-- What holds for each backend in every run of the suite.
+local ALWAYS = {
+  "a stage that starts others gives its answer at once, and its daemons are gone",
+  "a stage that starts others takes them with it at its deadline",
+}
+for _, language in ipairs(NAMES) do
+  for _, name in ipairs{
+    "gives back any value exactly", "reports info of this isolation",
+    "that fails is told with type, message and line of the user's own code",
+    "that dies by a signal is told with its name", "that floods its output is ended at the cap",
+    "that hangs is ended at its deadline, and the caller has it back at once",
+  } do
+    ALWAYS[#ALWAYS + 1] = ("a %s stage %s"):format(language, name)
+  end
+end
+
 local function contains(text, part)
   assert.truthy(text:find(part, 1, true), ("'%s' lacks '%s'"):format(text, part))
 end
 
-for _, backend in ipairs(BACKENDS) do
+helper.over({
+  backends = BACKENDS, starts = helper.STARTS, always = ALWAYS,
+}, "under isolation '%s', begun by %s,", function(backend, start)
+  helper.begin_by(start)
+
   for _, language in ipairs(NAMES) do
     local codes = LANGUAGES[language]
 
-    describe(("a %s stage under isolation '%s'"):format(language, backend), function()
+    describe(("a %s stage"):format(language), function()
       local ex
       setup(function()
         ex = assert(noether.executor{ isolation = backend, timeout_secs = 60 })
@@ -144,6 +164,7 @@ for _, backend in ipairs(BACKENDS) do
         local _, err, info = run("identity", 1)
         assert.is_nil(err)
         assert.equal(backend, info.isolation)
+        assert.equal(helper.told_start(start, backend, language), info.start)
         assert.equal(language, info.runtime.language)
         local enforced = {}
         for _, word in ipairs(info.enforced) do
@@ -236,7 +257,7 @@ for _, backend in ipairs(BACKENDS) do
     end)
   end
 
-  describe(("a stage that starts others under isolation '%s'"):format(backend), function()
+  describe("a stage that starts others", function()
     local ex
     setup(function()
       ex = assert(noether.executor{ isolation = backend, timeout_secs = 60 })
@@ -283,7 +304,7 @@ execute() {
       assert.same({}, survivors())
     end)
   end)
-end
+end)
 
 describe("a stage in a sandbox", function()
   local ex

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+require "spec.support.helper"
 local bash = require "noether.policy.languages.bash"
 local stage = require "spec.policy.stage"
 
@@ -65,6 +65,45 @@ execute() {
       stage.answers(run(case[2], case[3]), case[4])
     end)
   end
+
+  for name, text in pairs{
+    ["a byte order mark"] = "\239\187\191execute() { echo 1; }",
+    ["a byte order mark and a line of its own"] = "\239\187\191\nexecute() { echo 1; }",
+    ["a byte order mark and #!"] = "\239\187\191#!/bin/bash\nexecute() { echo 1; }",
+    ["lines that end in CR LF"] = "execute() {\r\n  if true; then\r\n    echo 1\r\n  fi\r\n}\r\n",
+    ["both"] = "\239\187\191x=1\r\nexecute() {\r\n  echo $x\r\n}",
+    ["a here-document with CR LF"] = "execute() {\r\n  cat <<EOF\r\n1\r\nEOF\r\n}\r\n",
+    ["a case and a continued line"] =
+      "execute() {\r\n  case x in\r\n    x) echo \\\r\n      1 ;;\r\n  esac\r\n}\r\n",
+  } do
+    it("may have " .. name, function() stage.answers(run(text), "1") end)
+  end
+
+  it("keeps a CR that is its own", function()
+    local result = run("execute() { [[ $x == $'a\\r' ]] && echo 1; }\nx='a\r'\n")
+    stage.answers(result, "1")
+  end)
+
+  for _, case in ipairs{
+    { "set -x\nexecute() { true; echo 1; }", "+ execute 0\n+ true\n+ echo 1\n" },
+    { "execute() {\n  set -x\n  true\n  echo 1\n}", "+ true\n+ echo 1\n" },
+    { "execute() {\n  set -x\n  true\n  set +x\n  echo 1\n}", "+ true\n+ set +x\n" },
+    { "execute() {\n  set -x\n  echo 1\n  exit 0\n}", "+ echo 1\n+ exit 0\n" },
+    { "x=1; set -o xtrace; y=$x; set +x; execute() { echo $y; }", "++ y=1\n++ set +x\n" },
+    { "PS4='> '; execute() { set -x; echo 1; }", "> echo 1\n" },
+  } do
+    it("has its own commands traced, and not the runner's: " .. case[1]:sub(1, 30), function()
+      local result = run(case[1], "0")
+      stage.answers(result, "1")
+      assert.equal(case[2], result.err)
+    end)
+  end
+
+  it("fails under set -x as without it", function()
+    local result = run("set -x\nexecute() {\n  false\n}")
+    stage.fails(result, "ExitStatus", "'false' ended with status 1", 3)
+    assert.falsy(result.err:find("noether_", 1, true), result.err)
+  end)
 
   it("has what it prints while it is loaded on standard error", function()
     assert.equal("loading\n", run("echo loading\nexecute() { echo 1; }").err)

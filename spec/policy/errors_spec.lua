@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+require "spec.support.helper"
 local catalogue = require "noether.error"
 local errors = require "noether.policy.errors"
+local known = require "noether.policy.packages".known
 
 local function classify(source, stderr, more)
   local facts = { source = source, stderr = stderr, exit_code = 1, reason = "exit" }
@@ -130,6 +131,81 @@ describe("a stage's failure", function()
     assert.equal("stage error (exit 3): oh\\nno", message)
   end)
 
+  it("is told by its standard output where standard error says nothing", function()
+    local kind, message = classify("stage", " \n", {
+      exit_code = 255, stdout = "PHP Fatal error:  Uncaught x in y:3\n",
+    })
+    assert.equal("stage_failed", kind)
+    assert.equal("stage error (exit 255): PHP Fatal error:  Uncaught x in y:3", message)
+    local _, said = classify("stage", "said", { exit_code = 255, stdout = "an answer" })
+    assert.equal("stage error (exit 255): said", said)
+    local _, _, hint = classify("stage", "", {
+      exit_code = 1, stdout = "os::commit_memory failed; error='Not enough space' (errno=12)",
+    })
+    holds(hint, "memory_bytes")
+  end)
+
+  it("keeps what was said before a signal, and takes the hint from it", function()
+    local ends = {
+      { "SIGTRAP", "# Fatal process out of memory: Failed to reserve virtual memory for CodeRange",
+        "memory_bytes" },
+      { "SIGABRT", "FATAL ERROR: Committing semi space failed. Allocation failed - JavaScript heap"
+        .. " out of memory", "memory_bytes" },
+      { "SIGABRT", "terminate called: std::bad_alloc", "memory_bytes" },
+      { "SIGABRT", "pthread_create: Resource temporarily unavailable", "limits.processes" },
+      { "SIGABRT", "assertion failed", "gave up" },
+      { "SIGTRAP", "", "want of memory" },
+    }
+    for _, case in ipairs(ends) do
+      local kind, message, hint = classify("stage", case[2], { signal = case[1] })
+      assert.equal("stage_failed", kind)
+      holds(message, "ended by " .. case[1])
+      holds(message, case[2])
+      holds(hint, case[3])
+    end
+    local _, message = classify("stage", ("x"):rep(1e6), { signal = "SIGABRT" })
+    assert.is_true(#message < 500)
+  end)
+
+  it("is put down to a limit that it stood at", function()
+    for _, more in ipairs{ { signal = "SIGABRT" }, { exit_code = 3 } } do
+      more.max_rss_bytes, more.memory_bytes = 90, 100
+      local _, _, hint = classify("stage", "", more)
+      holds(hint, "90 of its 100 bytes")
+      holds(hint, "memory_bytes")
+      more.max_rss_bytes = 50
+      _, _, hint = classify("stage", "", more)
+      assert.is_nil((hint or ""):find("of its 100", 1, true))
+      more.at_process_limit, more.processes = true, 7
+      _, _, hint = classify("stage", "", more)
+      holds(hint, "limit of 7 processes")
+    end
+  end)
+
+  it("is no want of memory where it says another reason itself", function()
+    local said = { type = "ValueError", message = "bad" }
+    local _, _, hint = classify("stage", "", {
+      answer = { error = said }, max_rss_bytes = 90, memory_bytes = 100,
+    })
+    assert.is_nil(hint)
+    said.type, said.message = "MemoryError", ""
+    _, _, hint = classify("stage", "", {
+      answer = { error = said }, max_rss_bytes = 90, memory_bytes = 100,
+    })
+    holds(hint, "memory_bytes")
+  end)
+
+  it("is no blame on others where its own code sends signals", function()
+    for code, text in pairs{
+      ["import os\nos.kill(os.getpid(), 9)"] = "may have ended itself",
+      ["execute() { kill -9 $$; }"] = "may have ended itself",
+      ["skill = 9"] = "by somebody outside", ["x()"] = "by itself",
+    } do
+      local _, _, hint = classify("stage", "", { signal = "SIGKILL", code = code })
+      holds(hint, text)
+    end
+  end)
+
   it("is a signal, with what it often means", function()
     local kind, message, hint = classify("stage", "", { signal = "SIGSEGV", reason = "signal" })
     assert.equal("stage_failed", kind)
@@ -155,9 +231,16 @@ describe("a stage's failure", function()
 
   local hints = {
     { "ModuleNotFoundError", "No module named 'numpy'", "install it for the host's python3" },
-    { "Error", "Cannot find module 'leftpad'", "no packages of its own" },
-    { "TypeError", 'Failed to resolve module specifier "x" from "stage.js"', "no packages" },
+    { "ModuleNotFoundError", "No module named 'numpy'", "'# requires: numpy==VERSION'" },
+    { "ModuleNotFoundError", "No module named 'bs4'", "'# requires: beautifulsoup4==VERSION'" },
+    { "ModuleNotFoundError", "No module named 'cv2'", "'# requires: opencv-python-headless==" },
+    { "ModuleNotFoundError", "No module named 'acme.sub'", "'# requires: acme==VERSION', if the" },
+    { "Error", "Cannot find module 'leftpad'", "// requires: lodash@4.17.21" },
+    { "TypeError", 'Failed to resolve module specifier "x" from "stage.js"', "its package" },
     { "MissingExecute", "the code defines no function named execute", "function execute" },
+    { "ModuleNotFoundError", "No module named 'bs4'", "'# requires: beautifulsoup4==" },
+    { "ModuleNotFoundError", "No module named 'yaml.nothing'", "'# requires: pyyaml==" },
+    { "ModuleNotFoundError", "No module named " .. ("x"):rep(500), ("x"):rep(60) .. "==" },
     { "gaierror", "[Errno -3] Temporary failure in name resolution", "Network effect" },
     { "OSError", "[Errno 101] Network is unreachable", "Network effect" },
     { "OSError", "[Errno 97] Address family not supported by protocol", "Network effect" },
@@ -169,11 +252,25 @@ describe("a stage's failure", function()
     { "PermissionError", "[Errno 1] Operation not permitted", nil },
     { "OSError", "[Errno 30] Read-only file system: '/x'", "FsWrite" },
     { "MemoryError", "", "memory_bytes" },
+    { "RangeError", "Array buffer allocation failed: out of memory", "memory_bytes" },
+    { "Error", "spawn ENOMEM", "memory_bytes" },
+    { "OSError", "[Errno 28] No space left on device", "private_bytes" },
+    { "Error", "ENOSPC: no space left on device, write", "private_bytes" },
+    { "ExitStatus", "'x' ended with status 1: printf: write error: No space left on device",
+      "private_files" },
+    { "OSError", "[Errno 24] Too many open files: '/x'", "open_files" },
+    { "Error", "EMFILE: too many open files, open '/x'", "open_files" },
+    { "OSError", "[Errno 27] File too large", "file_bytes" },
+    { "Error", "EFBIG: file too large, write", "file_bytes" },
+    { "ExitStatus", "'head' ended with status 153", "file_bytes" },
+    { "RuntimeError", "can't start new thread", "limits.processes" },
+    { "BlockingIOError", "[Errno 11] Resource temporarily unavailable", "limits.processes" },
+    { "Error", "spawn sleep EAGAIN", "limits.processes" },
     { "ValueError", "bad", nil },
   }
   for _, case in ipairs(hints) do
     it(("of type %s has %s"):format(case[1], case[3] and "a hint" or "none"), function()
-      local _, _, hint = reported{ type = case[1], message = case[2] }
+      local _, _, hint = reported({ type = case[1], message = case[2] }, { packages = known })
       if case[3] then holds(hint, case[3]) else assert.is_nil(hint) end
     end)
   end
@@ -199,6 +296,65 @@ describe("a stage's failure that the sandbox may be the cause of", function()
   end)
 end)
 
+describe("a stage that was refused a process", function()
+  local CHAIN = "Traceback:\nPermissionError: [Errno 1] Operation not permitted: 'id'\n\nDuring"
+    .. " handling of the above exception, another exception occurred:\n\nRuntimeError: no id\n"
+  -- What ended it: a report or standard error; and whether the refusal did.
+  local cases = {
+    { { type = "PermissionError", message = "[Errno 1] Operation not permitted: 'id'" }, true },
+    { { type = "Error", message = "spawn id EPERM" }, true },
+    { { type = "Error", message = "spawnSync /bin/sh EPERM" }, true },
+    { { type = "RuntimeError", message = "no id", traceback = CHAIN }, true },
+    { { type = "ExitStatus", message = "'id' ended the stage with status 254" }, true,
+      "/stage/stage.sh: fork: Operation not permitted\n" },
+    { "/stage/stage.sh: line 1: /usr/bin/id: Operation not permitted\n", true },
+    { "stage.rb:1:in `fork': Operation not permitted - fork(2) (Errno::EPERM)\n\tfrom stage.rb:1",
+      true },
+    { { type = "ValueError", message = "mine" }, false },
+    { { type = "ValueError", message = "mine" }, false, "PermissionError: [Errno 1]\n" },
+    { { type = "KeyError", message = "'x'", traceback = "File stage.py\nKeyError: 'x'" }, false },
+    { { type = "PermissionError", message = "[Errno 13] Permission denied: '/x'" }, false },
+    { { type = "PermissionError", message = "[Errno 1] Operation not permitted",
+      traceback = "    os.kill(1, 9)\nPermissionError" }, false },
+    { { type = "PermissionError", message = "[Errno 1] Operation not permitted: '/x'",
+      traceback = "    os.chown('/x', 0, 0)\nPermissionError" }, false },
+    { { type = "Error", message = "EPERM: operation not permitted, chown '/x'" }, false },
+    { { type = "ExitStatus", message = "'kill -9 1' ended with status 1" }, false,
+      "x: fork: Operation not permitted\nstage.sh: line 2: kill: (1) - Operation not permitted\n" },
+    { { type = "Error", message = "no SUPEREPERMIT" }, false },
+    { "warning: fork: Operation not permitted\nstage.rb:3:in `<main>': undefined x (NameError)",
+      false },
+    { "", false },
+  }
+  for index, case in ipairs(cases) do
+    it(("is the failure's cause, or a fact beside it (%d)"):format(index), function()
+      local report = type(case[1]) == "table" and { error = case[1] } or nil
+      local kind, _, hint, effect = classify("stage", report and case[3] or case[1],
+        { answer = report, denied = { "Process" }, effects = {} })
+      assert.equal(case[2] and "effect_denied" or "stage_failed", kind)
+      assert.equal(case[2] and "Process" or nil, effect)
+      holds(hint, case[2] and "declare it if the stage needs it" or "and went on")
+    end)
+  end
+
+  it("is told so beside what the failure says of itself, or a signal", function()
+    local _, _, hint = classify("stage", "No module named 'x'", { denied = { "Process" } })
+    holds(hint, "requires:")
+    holds(hint, "refused another process")
+    _, _, hint = classify("stage", "", { signal = "SIGSEGV", denied = { "Process" } })
+    holds(hint, "crashed")
+    holds(hint, "refused another process")
+  end)
+
+  it("has a command's misspelt name for the whole reason", function()
+    local kind, _, hint = classify("stage", "", { denied = { "Process" },
+      answer = { error = { type = "CommandNotFound", message = "gerp: command not found" } } })
+    assert.equal("stage_failed", kind)
+    holds(hint, "spelt")
+    assert.is_nil(hint:find("Process", 1, true))
+  end)
+end)
+
 describe("a stage's code", function()
   local INDENT = { type = "IndentationError", message = "unexpected indent", line = 1 }
   local cases = {
@@ -206,7 +362,7 @@ describe("a stage's code", function()
     { "~/x.sh", "not a file name" },
     { "  def execute(i):\n    return i", "must not be indented", INDENT },
     { "\n\tx = 1", "must not be indented", INDENT },
-    { "x = 1\n  y = 2", nil, INDENT }, { "x = 1\n\n  y = 2", nil, INDENT },
+    { "x = 1\n  y = 2", "four blanks", INDENT }, { "x = 1\n\n  y = 2", "four blanks", INDENT },
     { "  x = 1", nil, { type = "NameError", message = "x" } },
     { "stage.py()", nil }, { "source x.sh", nil }, { "import x\nstage.py", nil }, { "x.rb", nil },
   }
@@ -220,7 +376,8 @@ describe("a stage's code", function()
   end
 
   it("is told of though the sandbox saw an effect lacking too", function()
-    local kind, _, hint, effect = classify("stage", "", { denied = { "Process" }, code = "x.sh" })
+    local kind, _, hint, effect = classify("stage", "x: Operation not permitted",
+      { denied = { "Process" }, code = "x.sh" })
     assert.same({ "effect_denied", "Process" }, { kind, effect })
     holds(hint, "not a file name")
   end)
@@ -287,7 +444,9 @@ describe("nix's failure", function()
       "runtime_unavailable", "not in the nix store yet", "warm" },
     { "warning: error: unable to download 'URL': Couldn't resolve host name (6); retrying\n"
       .. "error: unable to download 'URL': Couldn't resolve host name (6)", "runtime_unavailable",
-      "failed to fetch", "network" },
+      "there is no network for nix: it failed to fetch what", "network" },
+    { "error: unable to download 'URL': Couldn't connect to server (7)", "runtime_unavailable",
+      "nix failed to fetch", "network" },
     { "warning: you don't have Internet access; disabling some network-dependent features\n"
       .. "error: unable to download 'URL'", "runtime_unavailable", "failed to fetch" },
     { "error: downloading 'x'", "runtime_unavailable", "failed to fetch" },
@@ -500,6 +659,56 @@ describe("a sandbox's failure", function()
       assert.equal(case[2], kind)
       holds(message, case[3])
       if case[4] then holds(hint, case[4]) end
+    end)
+  end
+end)
+
+describe("a stage's failure that its code explains", function()
+  local FENCES = "the code stands between Markdown's fences"
+  local HOLDS = "the code holds Markdown's fences"
+  local MISSING = "ModuleNotFoundError: No module named 'six'"
+  local cases = {
+    { "```python\ndef execute(i): return 1\n```", "SyntaxError: invalid syntax", FENCES },
+    { "\n  ```js\nfunction execute() {}\n```\n", "SyntaxError: Unexpected token", FENCES },
+    { "```\nexecute() { echo 1; }\n```", "MissingExecute: no function", FENCES },
+    { "~~~python\nx = 1\n~~~", "SyntaxError: invalid syntax", FENCES },
+    { "\239\187\191```python\nx\n```", "SyntaxError: invalid syntax", FENCES },
+    { "Here is the code:\n```python\nx\n```", "SyntaxError: invalid syntax", HOLDS },
+    { "def execute(i): return 1\n```\n", "SyntaxError: invalid syntax", HOLDS },
+    { "execute() { :; }\n```", "ExitStatus: the code ended with status 2 while it was loaded",
+      HOLDS },
+    { "x = '''\n```\n'''", "ValueError: no", nil },
+    { "#requires: six==1.0\nimport six", MISSING, "line 1 asks for no packages, since it is written"
+      .. " '#requires:': write '# requires: name==version' on a line of its own" },
+    { "import six\n# Requires: six==1.0", MISSING, "line 2 asks for no packages" },
+    { "#  requires: six==1.0", MISSING, "it is written '#  requires:'" },
+    { "# require: six==1.0", MISSING, "it is written '# require:'" },
+    { "# REQUIRES : six==1.0", MISSING, "it is written '# REQUIRES :'" },
+    { "import six # requires: six==1.0", MISSING, "something stands before it" },
+    { '"""Doc.\n# requires: six==1.0\n"""\nimport six', MISSING,
+      "line 2 asks for no packages, since it stands in a string" },
+    { "'''\n\n# requires: six==1.0\n'''", MISSING, "line 3 asks for no packages" },
+    { "# requires: toml==1.0\nimport six", MISSING, "'# requires: six==VERSION'" },
+    { "# requires: toml==1.0\n'''a'''\n# requires: x==1", MISSING, "'# requires: six==VERSION'" },
+    { "# it requires: nothing", MISSING, "'# requires: six==VERSION'" },
+    { "yes | head", "ExitStatus: 'head' ended with status 141", "141 is SIGPIPE" },
+    { "cat x | grep -q y", "ExitStatus: execute returned with status 141", "141 is SIGPIPE" },
+    { "x", "ExitStatus: 'x' ended with status 14", nil },
+    { "x", "ValueError: status 141", nil },
+  }
+  for _, case in ipairs(cases) do
+    it(("has the hint: %q"):format(case[1]:sub(1, 40)), function()
+      local kind, text = case[2]:match("^(%w+): (.*)$")
+      local found, _, hint = errors.classify{
+        source = "stage", stderr = "", exit_code = 1, code = case[1],
+        answer = { error = { type = kind, message = text, traceback = "" } },
+      }
+      assert.equal("stage_failed", found)
+      if case[3] then
+        holds(hint or "", case[3])
+      else
+        assert.is_nil(hint)
+      end
     end)
   end
 end)

@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
-local effects = require "noether.effects"
+require "spec.support.helper"
+local effects = require "noether.stage.effects"
 local isolation = require "noether.policy.isolation"
 local json = require "noether.json"
 
+-- Of no kind: the machine's own would show some of its configuration, too.
 local RUNTIME = {
-  kind = "host", path = "/usr/bin/python3.11", ro_binds = { "/usr", "/etc/ld.so.cache" },
+  kind = "sample", path = "/usr/bin/python3.11", ro_binds = { "/usr", "/etc/ld.so.cache" },
   links = { { target = "/lib", source = "usr/lib" }, { target = "/bin", source = "usr/bin" } },
 }
 
@@ -102,6 +103,24 @@ describe("isolation.describe", function()
       assert.not_equal("/out", item.target)
     end
   end)
+
+  it("shows the machine's configuration to its own interpreters, and more of it to programs",
+    function()
+      local function shown(kind, process)
+        local targets = {}
+        local described = isolation.describe({ process = process, reads = {}, writes = {} },
+          { kind = kind, ro_binds = {}, links = {} }, { backend = "native" })
+        for _, shown_bind in ipairs(described.ro_binds) do
+          assert.is_true(shown_bind.optional)
+          targets[shown_bind.target] = true
+        end
+        return targets
+      end
+      assert.is_true(shown("host", false)["/etc/matplotlibrc"])
+      assert.is_nil(shown("host", false)["/etc/R"])
+      assert.is_true(shown("host", true)["/etc/R"])
+      assert.same({}, shown("nix", true))
+    end)
 
   it("drops what is shown already, unless something writable lies between", function()
     local runtime = { ro_binds = { "/usr", "/usr/lib", "/usr/lib/x" }, links = {} }

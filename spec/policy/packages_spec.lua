@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+require "spec.support.helper"
 local packages = require "noether.policy.packages"
 
 describe("packages.detect", function()
@@ -35,6 +35,21 @@ describe("packages.detect", function()
     { "an import after strings of all kinds",
       "'''a''' \"\"\"b\"\"\" rb'\\'' f\"{x['a']}\" ''\nimport six", { "six" } },
 
+    { "what follows a byte order mark", "\239\187\191import six\nimport toml", { "six", "toml" } },
+    { "what has another name in nixpkgs",
+      "import pptx, fitz\nfrom pkg_resources import parse_version\nimport zstandard as z",
+      { "pymupdf", "python-pptx", "setuptools", "zstandard" } },
+    { "a package within a name for several", "import google.protobuf", { "protobuf" } },
+    { "one that is imported from such a name", "from google import protobuf", { "protobuf" } },
+    { "one that is behind others", "from google import (\n  auth,  # it's\n  protobuf as pb,\n)",
+      { "google-auth", "protobuf" } },
+    { "something of one", "from ruamel.yaml.comments import CommentedMap", { "ruamel-yaml" } },
+    { "one with blanks", "import ruamel . yaml as y", { "ruamel-yaml" } },
+    { "one of three words", "from google.cloud import storage", { "google-cloud-storage" } },
+    { "both of two", "from google.cloud.storage import Client; import google.protobuf.json_format",
+      { "google-cloud-storage", "protobuf" } },
+    { "no name for several alone", "import google, ruamel\nfrom google import other", {} },
+
     { "no comments", "# import numpy\nx = 1 # import six", {} },
     { "no strings", "x = 'import numpy'; y = \"from yaml import x\"", {} },
     { "no docstrings", '"""\nimport numpy\n"""\n\'\'\'\nimport six\n\'\'\'', {} },
@@ -61,6 +76,8 @@ describe("packages.detect", function()
       "import ", "import a,", "import a as import ", "from ", "from a ", "from .", "from.",
       "from a.from.from.", "from \\\n", "import \\\n", "'", "'\\\n", '"""', "\\", "a", "a.", " ",
       "import a" .. (" "):rep(30) .. ",", "from" .. (" "):rep(1000), "#", "\n", "import numpy\n",
+      "\255", "\0", "from a import b, ", "from a import (b,\n", "from a import b as c,",
+      "from a import (#\n",
       "\255", "\0",
     }
     for _, text in ipairs(hostile) do

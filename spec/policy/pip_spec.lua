@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-require "spec.helper"
+require "spec.support.helper"
 local pip = require "noether.policy.pip"
 
 local HASH = " --hash=sha256:" .. ("0aF9"):rep(16)
@@ -46,7 +46,7 @@ describe("pip.check", function()
     { "--index-url==x", "must begin and end" },
     { ".==1.0", "must begin and end" },
     { "a-==1.0", "must begin and end" },
-    { "pkg[extra]==1.0", "its name holds something other" },
+    { "pkg[extra]==1.0", "an extra: list what that brings" },
     { "pkg>=1.0", "it is not pinned" },
     { "pkg===1.0", "its version holds something other" },
     { "pkg==1.*", "its version holds something other" },
@@ -74,9 +74,38 @@ describe("pip.check", function()
     local opts = { allow_unpinned = true }
     assert.is_true(pip.check("pandas", opts))
     assert.is_true(pip.check("pandas==2.0.0", opts))
-    for _, spec in ipairs{ "pandas>=2", "-r", "a b", "", "x;y", "six" .. HASH, "==1" } do
+    assert.is_true(pip.check("pandas >=2, <3", opts))
+    for _, spec in ipairs{ "pandas>2;x", "pandas=>2", "pandas>=2 -r x", "pandas>=", "pandas>=2,",
+        ">=2", "pandas>=/etc", "a b>=1", "pandas[x]>=1", "-r",
+        "a b", "", "x;y", "six" .. HASH, "==1" } do
       assert.is_nil(pip.check(spec, opts), spec)
     end
+  end)
+
+  it("says of a marker what it is", function()
+    local _, reason = pip.check("six==1.0; python_version < '3'")
+    assert.truthy(reason:find("it has a marker", 1, true))
+  end)
+
+  it("tells the name of an entry and which versions will do", function()
+    for spec, expected in pairs{
+      ["Six"] = { "six" }, ["a_b == 1.0"] = { "a-b", "==1.0" },
+      ["a[x,y]>=1, <2"] = { "a", ">=1,<2" }, ["six==1.0" .. HASH] = { "six", "==1.0" },
+    } do
+      assert.same(expected, { pip.wanted(spec) })
+    end
+  end)
+
+  it("asks pip what it would install, by the command that the policy has for it", function()
+    local argv = pip.lock_argv("/usr/bin/python3", { "six" }, { file = "/f", report = "/r" })
+    local line = table.concat(argv, " ")
+    assert.truthy(line:find("--dry-run --ignore-installed --report=/r --only-binary=:all: "
+      .. "--requirement=/f -- six", 1, true), line)
+    with({ installer = { venv = {}, install = {} } }, function()
+      local found, reason = pip.lock_argv("/usr/bin/python3", { "six" }, { file = "/f" })
+      assert.is_nil(found)
+      assert.equal("string", type(reason))
+    end)
   end)
 
   it("holds to a list of allowed packages, compared as PEP 503 says", function()
@@ -112,7 +141,20 @@ describe("pip.requirements", function()
     { "def execute(i): return i", {} },
     { "# requires: six==1.16.0", { "six==1.16.0" } },
     { "x = 1\n  \t# requires:six==1.16.0 ,  a==1\r\n", { "six==1.16.0", "a==1" } },
-    { "# requires:\n# requires: , ,\n# requires: a==1\n# requires: b==2", { "a==1" } },
+    { "# requires:\n# requires: , ,\n# requires: a==1\n# requires: b==2", { "a==1", "b==2" } },
+    { "# requires: a==1\nimport a\n# requires: b==2, c==3\n", { "a==1", "b==2", "c==3" } },
+    { "\239\187\191# requires: a==1\nimport a", { "a==1" } },
+    { "\239\187\191  # requires: a==1", { "a==1" } },
+    { "\239\187\191'''\n# requires: a==1'''\n# requires: b==2", { "b==2" } },
+    { "'''\n# requires: a==1\n'''", {} },
+    { '"""Doc.\n\n# requires: a==1\n"""\n# requires: b==2', { "b==2" } },
+    { "x = 'it\\'s'\n# requires: a==1", { "a==1" } },
+    { "x = r'\\'\n# requires: a==1", { "a==1" } },
+    { "# it's\n# requires: a==1", { "a==1" } },
+    { 'x = "\\\n# requires: a==1"', {} },
+    { "x = \"'''\"\n# requires: a==1", { "a==1" } },
+    { "x = f\"{'a'}\" '''\n# requires: a==1\n''' ''\n# requires: b==2", { "b==2" } },
+    { "'''a''' '''\n# requires: a==1\n", {} },
     { "x = 1 # requires: a==1", {} },
     { "# Requires: a==1\n#requires: a==1", {} },
     { "# requires: a==1,,b==2,", { "a==1", "b==2" } },

@@ -1,14 +1,17 @@
 -- SPDX-License-Identifier: MIT
 --- Runs a wrapped stage with this machine's interpreter, as the executor would, but by the shell:
 -- for the specs of the languages.
-local helper = require "spec.helper"
+local helper = require "spec.support.helper"
 local assert = require "luassert"
 local json = require "noether.json"
+local process = require "noether.process"
+local tables = require "noether.tables"
 
 local M = {}
 
 local DRIVER = [[
-{ { "$@" <"$DIR/in"; echo $? >"$DIR/status"; } 2>&1 1>&3 3>&- | cat >"$DIR/err"
+{ { timeout 60 "$@" <"$DIR/in"; echo $? >"$DIR/status"; } 2>&1 1>&3 3>&- |
+  { sleep "$LATE"; cat >"$DIR/err"; }
 } 3>&1 | cat >"$DIR/out"
 ]]
 
@@ -41,25 +44,71 @@ local function environment(variables)
   return words
 end
 
+local function wait_until_ready(proc, is_ready)
+  assert(helper.poll(function()
+    proc:step()
+    return is_ready()
+  end, 60), "it is not ready")
+end
+
+-- SPEC_START=spare: by an interpreter that was started ahead, and gets its request as the policy
+-- says.
+local function run_ahead(language, script, argv, env, dir, input)
+  local code, by_channel, ready = script.files[script.own], language.ahead == "channel", false
+  helper.remove(dir .. "/" .. script.own)
+  local proc = assert(process.launch(argv, {
+    env = env, cwd = dir, wait_secs = 60, takes_input = not by_channel,
+    max_frame_bytes = by_channel and 4096 or nil,
+    on_frame = by_channel and function(frame) ready = frame:find('"ready"', 1, true) end or nil,
+  }))
+  if by_channel then wait_until_ready(proc, function() return ready end) end
+  helper.write(dir .. "/" .. script.own, code)
+  assert(proc:begin{
+    input = not by_channel and input or nil, timeout_secs = 60,
+    frame = by_channel and ('{"type":"run","input":%s}'):format(input) or nil,
+  })
+  local result = assert(proc:wait())
+  proc:close()
+  return {
+    out = result.stdout, err = result.stderr, answer = json.decode(result.stdout),
+    status = result.exit_code or 128 + process.signal_number(result.signal),
+  }
+end
+
+-- A host sends nothing that is no JSON.
+local function begins_ahead(opts, input)
+  return os.getenv "SPEC_START" == "spare" and not (opts.path or opts.late_secs or opts.calls)
+    and json.check(input or "null") ~= nil
+end
+
 --- A function that runs stages of a language.
 -- @tparam table language
 -- @treturn function (code, input text, options for wrap) -> `out`, `err`, `status`, and `answer`:
--- the output decoded, or nil; from the interpreter given as `path` in the options, if there is one
+-- the output decoded, or nil; from the interpreter given as `path` in the options, if there is one;
+-- who reads the standard error begins `late_secs` late
 function M.runner(language)
   local runtime
   return function(code, input, opts)
     opts = opts or {}
     runtime = runtime or M.probe(language)
     local dir = helper.tmpdir()
-    local script = assert(language.wrap(code, opts))
+    local is_ahead = begins_ahead(opts, input)
+    local script = assert(language.wrap(code, is_ahead
+      and tables.merged(opts, { ahead = { imports = {} } }) or opts))
     for name, text in pairs(script.files) do
       helper.write(dir .. "/" .. name, text)
     end
     helper.write(dir .. "/in", (input or "null") .. "\n")
     local interpreter = opts.path and { path = opts.path } or runtime
+    if is_ahead then
+      return run_ahead(language, script, language.argv(interpreter, dir .. "/" .. script.entry),
+        tables.merged({ PATH = "/usr/bin:/bin" }, language.env(interpreter, {})), dir,
+        (input or "null") .. "\n")
+    end
     local argv = environment(language.env(interpreter, {}))
     table.move(language.argv(interpreter, dir .. "/" .. script.entry), 1, 20, #argv + 1, argv)
-    helper.shell(("cd %s; DIR=%s; set -- %s; %s"):format(dir, dir, quoted(argv), DRIVER))
+    helper.shell(("cd %s; DIR=%s; LATE=%g; set -- %s; %s"):format(dir, dir, opts.late_secs or 0,
+      quoted(argv), DRIVER))
     local out = helper.read(dir .. "/out")
     return {
       out = out, err = helper.read(dir .. "/err"), answer = json.decode(out),

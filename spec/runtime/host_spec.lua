@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
-local helper = require "spec.helper"
+local command = require "noether.command"
+local helper = require "spec.support.helper"
 local errors = require "noether.error"
 local host = require "noether.runtime.host"
 local json = require "noether.json"
@@ -172,6 +173,14 @@ describe("host.resolve", function()
     end)
   end
 
+  it("does not say that a shell is missing whose script did not find the interpreter", function()
+    local language = { name = "toy", runtime = { programs = { "sh" }, probe = { "-c", "exit 1" } } }
+    local none, err = host.resolve(language, context("/usr/bin:/bin"))
+    assert.is_nil(none)
+    assert.is_nil(err.hint:find("install sh", 1, true), err.hint)
+    assert.truthy(err.hint:find("toy stages", 1, true), err.hint)
+  end)
+
   it("passes over a candidate that hangs or cannot be started", function()
     local dir = helper.tmpdir()
     local slow = interpreter(dir .. "/slow/toy", "", "exec sleep 60")
@@ -179,15 +188,38 @@ describe("host.resolve", function()
     helper.write(dir .. "/broken/toy", "#!/nowhere/sh\n")
     sys.chmod(dir .. "/broken/toy", 493)
     local ctx = context(("%s/slow:%s/broken:%s/good"):format(dir, dir, dir))
-    local launch = ctx.launch
+    local launch, given = ctx.launch, {}
     function ctx.launch(argv, opts)
-      assert.equal(10, opts.timeout_secs)
-      opts.timeout_secs = argv[1] == slow and 0.05 or 10
+      if argv[1] == slow then given[#given + 1] = opts.timeout_secs end
       return launch(argv, opts)
     end
+    ctx.patience = { 0.05, 0.1 }
+    assert(host.resolve(TOY, ctx))
+    assert.same({ 0.05, 0.1 }, given) -- more time at the second try
+    ctx.launch = function(argv, opts)
+      opts.timeout_secs = argv[1] == slow and opts.timeout_secs or 30
+      return launch(argv, opts)
+    end
+    host.forget()
     local runtime = assert(host.resolve(TOY, ctx))
-    assert.is_true(has_warning(runtime, slow .. " (did not answer within 10 s)"))
+    assert.is_true(has_warning(runtime, slow .. " (did not answer within 0.1 s)"))
     assert.is_true(has_warning(runtime, "broken/toy ("))
+  end)
+
+  it("says of one that does not answer that this takes time, and not to install it", function()
+    local dir = helper.tmpdir()
+    interpreter(dir .. "/toy", "", "exec sleep 60")
+    local ctx = context(dir)
+    ctx.patience = { 0.05, 0.1 }
+    local runtime, err = host.resolve(TOY, ctx)
+    assert.is_nil(runtime)
+    assert.equal("runtime_unavailable", err.kind)
+    assert.equal("ETIMEDOUT", err.errno)
+    assert.matches("did not answer within 0.1 s", err.message)
+    assert.matches("busy.*try again", err.hint)
+    assert.is_nil(err.hint:find("install", 1, true))
+    interpreter(dir .. "/toy", answer("/bin/sh"))
+    assert(host.resolve(TOY, context(dir))) -- and it is not held against it
   end)
 
   it("takes the answer that follows a shim's chatter", function()
@@ -255,6 +287,163 @@ describe("what was found", function()
   end)
 end)
 
+describe("what was found, in the cache", function()
+  local dir, ctx, real, cache
+
+  -- As another process would.
+  local function resolve(other)
+    host.forget()
+    local before = #(other or ctx).launches
+    local runtime, err = host.resolve(TOY, other or ctx)
+    return runtime, err, #(other or ctx).launches - before
+  end
+
+  local function asks(other)
+    return (select(3, resolve(other)))
+  end
+
+  local function with_cache(made)
+    function made.open_cache() return { dir = cache } end
+    function made.lock(path) return sys.lock(path) end
+    return made
+  end
+
+  before_each(function()
+    dir = sys.realpath(helper.tmpdir())
+    cache = dir .. "/cache"
+    assert(sys.mkdir_private(cache))
+    real = interpreter(dir .. "/real", "")
+    interpreter(dir .. "/bin/toy", answer(real, { dir .. "/bin" }, "4.5"))
+    ctx = with_cache(context(dir .. "/bin", { HOME = dir, PYENV_ROOT = dir .. "/pyenv" }))
+  end)
+
+  it("is taken by other processes, which ask nobody", function()
+    local first = assert(resolve())
+    local second, _, launches = resolve()
+    assert.equal(0, launches)
+    assert.same(first, second)
+    assert.equal("4.5", second.version)
+  end)
+
+  it("is looked for again when the shim or the interpreter has changed", function()
+    assert.equal(1, asks())
+    interpreter(dir .. "/bin/toy", answer(real, {}, "4.6"))
+    assert.equal("4.6", resolve().version)
+    assert.equal(0, asks())
+    interpreter(real, "changed")
+    assert.equal(1, asks())
+    os.remove(real)
+    assert.equal("runtime_unavailable", select(2, resolve()).kind)
+  end)
+
+  it("is looked for again when a version manager was told to choose another", function()
+    for _, path in ipairs{ "/pyenv/version", "/.tool-versions", "/.mise.toml",
+        "/.config/mise/config.toml", "/.volta/tools/user/platform.json" } do
+      assert.equal(1, asks(), path)
+      assert.equal(0, asks())
+      helper.write(dir .. path, "3.12")
+      assert.equal(1, asks(), path)
+      helper.write(dir .. path, "another")
+    end
+    assert.equal(1, asks())
+    assert.equal(0, asks())
+    helper.write(dir .. "/pyenv/versions/3.13/bin/toy", "")
+    assert.equal(1, asks())
+  end)
+
+  it("is looked for again where another comes first in PATH", function()
+    helper.shell("mkdir " .. dir .. "/early")
+    local early = with_cache(context(("%s/early:%s/bin"):format(dir, dir)))
+    assert.equal(1, asks(early))
+    assert.equal(0, asks(early))
+    interpreter(dir .. "/early/toy", answer(real, {}, "5"))
+    assert.equal("5", resolve(early).version)
+  end)
+
+  it("is that of the newest, where the language wants it, until others are to be had", function()
+    local newest = { name = "toy", runtime = { programs = { "toy", "toy3" }, probe = { "--probe" },
+      newest = true } }
+    interpreter(dir .. "/two/toy", answer(real, {}, "10.2.1"))
+    interpreter(dir .. "/two/toy3", answer(real, {}, "10.2"))
+    helper.shell(("mkdir %s/three; ln -s %s/bin/toy %s/three/toy"):format(dir, dir, dir))
+    local many = with_cache(context(("%s/bin:%s/two:%s/three"):format(dir, dir, dir)))
+    local function find()
+      host.forget()
+      local before = #many.launches
+      return assert(host.resolve(newest, many)).version, #many.launches - before
+    end
+    assert.same({ "10.2.1", 3 }, { find() })
+    assert.same({ "10.2.1", 0 }, { find() })
+    interpreter(dir .. "/two/toy3", answer(real, {}, "10.10.0"))
+    assert.same({ "10.10.0", 3 }, { find() })
+    interpreter(dir .. "/bin/toy3", answer(real, {}, "9.99"))
+    assert.same({ "10.10.0", 4 }, { find() })
+    assert.same({ "10.10.0", 0 }, { find() })
+    interpreter(dir .. "/two/toy3", "", "exit 1")
+    local runtime = assert(host.resolve(newest, many))
+    assert.equal("10.10.0", runtime.version) -- of this process; its file is the same
+    host.forget()
+    runtime = assert(host.resolve(newest, many))
+    assert.equal("10.2.1", runtime.version)
+    assert.truthy(has_warning(runtime, "passed over: " .. dir .. "/two/toy3"))
+  end)
+
+  it("is not taken for another environment, nor by who wants to know it afresh", function()
+    assert.equal(1, asks())
+    local other = with_cache(context(dir .. "/bin", { HOME = dir, PYENV_VERSION = "2" }))
+    assert.equal(1, asks(other))
+    ctx.is_fresh = true
+    assert.equal(1, asks())
+  end)
+
+  it("is no refusal, and nothing that stood in for one that did not work", function()
+    interpreter(dir .. "/bad/toy", "", "exit 127")
+    local two = with_cache(context(("%s/bad:%s/bin"):format(dir, dir)))
+    assert.equal(2, asks(two))
+    assert.equal(2, asks(two))
+    local none = with_cache(context(dir .. "/bad"))
+    assert.equal(1, asks(none))
+    assert.equal(1, asks(none))
+    interpreter(dir .. "/bad/toy", answer(real, {}, "6"))
+    assert.equal("6", resolve(none).version)
+  end)
+
+  it("is nothing that a stage is shown: that is worked out and checked anew", function()
+    assert(resolve())
+    local kept
+    for _, name in ipairs(helper.list(cache .. "/found")) do
+      local path = cache .. "/found/" .. name
+      if not name:find("lock") then kept = path end
+    end
+    local text = helper.read(kept)
+    helper.write(kept, (text:gsub('"dirs":%[[^]]*%]', '"dirs":["/","/etc","relative",7]')))
+    local runtime, _, launches = resolve()
+    assert.equal(0, launches)
+    local binds = targets(runtime)
+    assert.is_nil(binds["/"])
+    assert.is_nil(binds["/etc"])
+    helper.write(kept, (text:gsub('"path":"[^"]*"', '"path":"relative"')))
+    assert.equal(1, asks())
+  end)
+
+  it("is asked for once by all who want to know it at the same time", function()
+    interpreter(dir .. "/bin/toy", answer(real), ("echo asked >>%s/asked; sleep 0.3"):format(dir))
+    local script = helper.write(dir .. "/resolve.lua", ([[
+      local host, process = require "noether.runtime.host", require "noether.process"
+      local sys = require "noether.sys"
+      local runtime, err = host.resolve({ name = "toy",
+        runtime = { programs = { "toy" }, probe = { "--probe" } } }, {
+        path = %q, environ = {}, launch = process.launch,
+        await = function(proc) return proc:wait() end,
+        open_cache = function() return { dir = %q } end, lock = sys.lock })
+      print(runtime and runtime.path or err)]]):format(dir .. "/bin", cache))
+    local one = ("%s %s &"):format(helper.quote(helper.lua), script)
+    local output = helper.shell(one:rep(4, "\n") .. "\nwait")
+    assert.equal((real .. "\n"):rep(4), output)
+    assert.equal("asked\n", helper.read(dir .. "/asked"))
+  end)
+end)
+
 describe("the interpreters of this machine", function()
   local PATH = os.getenv "PATH"
   local HELLO = {
@@ -276,7 +465,7 @@ describe("the interpreters of this machine", function()
     end
     argv[#argv + 1] = runtime.path
     for _, word in ipairs(arguments) do argv[#argv + 1] = word end
-    return assert(process.run(argv, { isolation = "none", timeout_secs = 30 }))
+    return assert(command.run(argv, { isolation = "none", timeout_secs = 30 }))
   end
 
   for name, arguments in pairs(HELLO) do

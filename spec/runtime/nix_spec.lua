@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
 -- The Nix runtime against a script in nix's place, which answers as versions do that are not at
 -- hand. The real one is in spec/integration/nix_spec.lua.
-local helper = require "spec.helper"
-local caches = require "noether.cache"
+local helper = require "spec.support.helper"
+local caches = require "noether.cache.scripts"
 local json = require "noether.json"
 local nix = require "noether.runtime.nix"
 local nix_command = require "noether.runtime.nix_command"
-local policies = require "noether.policies"
+local policies = require "noether.overrides.policies"
 local process = require "noether.process"
-local support = require "spec.support"
+local support = require "spec.support.posix"
 local sys = require "noether.sys"
 
 local TOY = { name = "toy", runtime = {

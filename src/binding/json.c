@@ -18,31 +18,48 @@ static int scan_close(lua_State *L)
     return 0;
 }
 
+/* What becomes of integers that a double cannot hold: nil, what this Lua can
+ * do; "string", strings; "exact", what others can do. */
+static unsigned integers_mode(lua_State *L, int at)
+{
+    const char *word = luaL_optstring(L, at, "");
+
+    if (strcmp(word, "string") == 0)
+        return NOE_JSON_BIG_STRINGS;
+    return NOEL_ONLY_DOUBLES && strcmp(word, "exact") != 0 ? NOE_JSON_DOUBLES
+                                                           : NOE_JSON_EXACT;
+}
+
 /*
- * json_scan(text, tag_numbers) -> text, tagged, integers, arrays, numbers
+ * json_scan(text, tag_numbers, big_integers, most) -> text, tagged, integers,
+ * arrays, numbers
  * The text for lua-cjson; whether it has tags; whether the text has integers,
- * arrays that are not empty, and numbers at all. Or nil and what is wrong and
- * where. Raises if there is no memory.
+ * arrays that are not empty, and numbers at all. Or nil, what is wrong and
+ * where, and whether that is that it has more than `most` values. Raises if
+ * there is no memory.
  */
 static int json_scan(lua_State *L)
 {
     size_t length;
     const char *text = luaL_checklstring(L, 1, &length);
-    unsigned mode = (NOEL_ONLY_DOUBLES ? NOE_JSON_DOUBLES : NOE_JSON_EXACT) |
-                    (lua_toboolean(L, 2) ? NOE_JSON_TAG_NUMBERS : 0u);
+    unsigned mode =
+        integers_mode(L, 3) | (lua_toboolean(L, 2) ? NOE_JSON_TAG_NUMBERS : 0u);
+    size_t most = (size_t)luaL_optnumber(L, 4, 0);
     struct noe_json_scan *scan = lua_newuserdata(L, sizeof(*scan));
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
 
-    *scan = (struct noe_json_scan){0};
+    *scan = (struct noe_json_scan){.most = most};
     luaL_getmetatable(L, SCAN_TYPE);
     lua_setmetatable(L, -2);
     if (noe_json_scan(text, length, mode, scan, &err) != 0) {
+        bool too_many = most > 0 && scan->values > most;
         noe_json_scan_free(scan);
         if (err.fault == NOE_FAULT_SYSTEM)
             return luaL_error(L, "%s", err.message);
         lua_pushnil(L);
         lua_pushstring(L, err.message);
-        return 2;
+        lua_pushboolean(L, too_many);
+        return 3;
     }
     if (scan->tagged)
         lua_pushlstring(L, scan->data, scan->length);

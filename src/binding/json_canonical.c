@@ -3,6 +3,7 @@
  * only the escapes that JSON asks for, numbers with the fewest digits. */
 #include "json.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ struct writer {
     lua_State *L;
     int slot; /* of the userdata */
     int array_metatable;
+    bool as_sent; /* 1.0 is not 1 */
     char *data;
     size_t length;
     size_t capacity;
@@ -154,11 +156,27 @@ static void write_table(struct writer *w)
         write_object(w);
 }
 
+/* Numbers that are equal give equal text, whether a Lua has integers or not:
+ * what has no fraction is digits alone, up to the last 64-bit integer. */
+static size_t format_value(lua_State *L, char *text)
+{
+    lua_Number number = lua_tonumber(L, -1);
+
+    if (lua_isinteger(L, -1))
+        return noeL_json_format(L, -1, text);
+    if (fabs(number) < 0x1p63 && number == floor(number))
+        return (size_t)snprintf(text, NOE_JSON_NUMBER_BYTES, "%lld",
+                                (long long)number);
+    return noe_json_number_format(number, false, text);
+}
+
 static void write_number(struct writer *w)
 {
     char text[NOE_JSON_NUMBER_BYTES];
 
-    write_bytes(w, text, noeL_json_format(w->L, -1, text));
+    write_bytes(w, text,
+                w->as_sent ? noeL_json_format(w->L, -1, text)
+                           : format_value(w->L, text));
 }
 
 /* The value on the top. [-0, +0] */
@@ -188,12 +206,15 @@ static void write_value(struct writer *w)
     }
 }
 
-/* json_canonical(value, array_metatable) -> text, of what json_check passed. */
+/* json_canonical(value, array_metatable, as_sent) -> text, of what json_check
+ * passed. */
 static int json_canonical(lua_State *L)
 {
     luaL_checktype(L, 2, LUA_TTABLE);
+    bool as_sent = lua_toboolean(L, 3);
     lua_settop(L, 3); /* the third is for the userdata */
-    struct writer w = {.L = L, .slot = 3, .array_metatable = 2};
+    struct writer w = {
+        .L = L, .slot = 3, .array_metatable = 2, .as_sent = as_sent};
 
     lua_pushvalue(L, 1);
     reserve(&w, 1); /* so that there is always a block */

@@ -36,6 +36,7 @@ struct checker {
     int depth;        /* the keys above the root */
     size_t bytes;     /* of the text, at most */
     bool strict;      /* look at what strings hold */
+    bool large;       /* more than MAX_BYTES */
     bool lossy;
     bool point;
 };
@@ -143,9 +144,18 @@ static int fail_deep(struct checker *c)
 
 static int add_bytes(struct checker *c, size_t bytes)
 {
+    c->large = bytes > MAX_BYTES - c->bytes;
+    if (c->large)
+        return fail(c,
+                    "too large: as JSON it could have more bytes than "
+                    "1073741824, each of a string counting as 6",
+                    NULL);
     c->bytes += bytes;
-    return c->bytes <= MAX_BYTES ? 0 : fail(c, "too large for JSON", NULL);
+    return 0;
 }
+
+_Static_assert(MAX_BYTES == 1073741824 && STRING_FACTOR == 6,
+               "add_bytes says so");
 
 bool noeL_json_is_lossy(lua_State *L, int index,
                         const struct noeL_json_codec *codec, bool *point)
@@ -181,13 +191,16 @@ static int check_string(struct checker *c, int index, const char *reason)
     size_t length;
     const char *text = lua_tolstring(c->L, index, &length);
 
+    if (length > MAX_BYTES / STRING_FACTOR)
+        length = MAX_BYTES / STRING_FACTOR;
+    /* First: to look at what is too large anyway takes long. */
+    if (add_bytes(c, length * STRING_FACTOR + NOE_JSON_TAG_BYTES + 3) != 0)
+        return -1;
     if (c->strict && noe_utf8_check(text, length) != length)
         return fail(c, reason, NULL);
     if (noeL_json_is_tagged(text, length))
         c->lossy = true;
-    if (length > MAX_BYTES / STRING_FACTOR)
-        length = MAX_BYTES / STRING_FACTOR;
-    return add_bytes(c, length * STRING_FACTOR + NOE_JSON_TAG_BYTES + 3);
+    return 0;
 }
 
 static int check_table(struct checker *c);
@@ -284,8 +297,9 @@ static int check_table(struct checker *c)
  * json_check(value, name, array_metatable, exact_integers, strict) -> lossy,
  * points
  * Whether lua-cjson alone would lose something of the value, and whether it
- * would write a decimal point. Or nil, "input.items[3]: what is wrong". Only if
- * `strict` must strings be UTF-8: of a text, json_is_utf8 tells faster.
+ * would write a decimal point. Or nil, "input.items[3]: what is wrong", and the
+ * limit in bytes for what is too large. Only if `strict` must strings be UTF-8:
+ * of a text, json_is_utf8 tells faster.
  */
 static int json_check(lua_State *L)
 {
@@ -302,7 +316,10 @@ static int json_check(lua_State *L)
     if (check_value(&c) != 0) {
         lua_pushnil(L);
         lua_insert(L, -2);
-        return 2;
+        if (!c.large)
+            return 2;
+        lua_pushinteger(L, MAX_BYTES);
+        return 3;
     }
     lua_pushboolean(L, c.lossy);
     lua_pushboolean(L, c.point);

@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #include "core/error.h"
-#include "core/fd.h"
+#include "core/pid.h"
+#include "base/fd.h"
 
 #define POLLER "noether.poller"
 
@@ -35,7 +36,7 @@ static struct poller *check_poller(lua_State *L)
 
     if (poller->fd < 0)
         luaL_error(L, "the poller is closed");
-    if (poller->owner != getpid())
+    if (poller->owner != noe_pid_own())
         luaL_error(L, "the poller belongs to the parent of this process");
     return poller;
 }
@@ -43,15 +44,6 @@ static struct poller *check_poller(lua_State *L)
 int noeL_checkpoller(lua_State *L, int at)
 {
     return ((struct poller *)luaL_checkudata(L, at, POLLER))->fd;
-}
-
-/* nil and an error of the system. [-0, +3]; returns 3. */
-static int noeL_pusherrno(lua_State *L, int code, const char *operation)
-{
-    struct noe_error err;
-
-    noe_error_set(&err, NOE_FAULT_SYSTEM, code, operation, "%s", "");
-    return noeL_pusherror(L, &err);
 }
 
 int noeL_totimeout(lua_State *L, int at)
@@ -86,7 +78,7 @@ static int watch(const struct poller *poller, int fd, uint64_t number)
     return epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* poller:add(fd, number): true, or nil, message, errno name. The number, above
+/* poller:add(fd, number): true, or nil and an error. The number, above
  * 0, is what wait tells of the descriptor. */
 static int poller_add(lua_State *L)
 {
@@ -143,8 +135,8 @@ static struct itimerspec in_seconds(lua_Number secs)
 }
 
 /* poller:alarm([secs]): the descriptor becomes readable after that time, and
- * stays so until the next wait; nil takes the alarm back. True, or nil,
- * message, errno name. */
+ * stays so until the next wait; nil takes the alarm back. True, or nil
+ * and an error. */
 static int poller_alarm(lua_State *L)
 {
     struct poller *poller = check_poller(L);
@@ -199,7 +191,7 @@ static int poller_new(lua_State *L)
 {
     struct poller *poller = lua_newuserdata(L, sizeof(*poller));
 
-    *poller = (struct poller){-1, -1, getpid()};
+    *poller = (struct poller){-1, -1, noe_pid_own()};
     luaL_getmetatable(L, POLLER);
     lua_setmetatable(L, -2);
     poller->fd = epoll_create1(EPOLL_CLOEXEC);

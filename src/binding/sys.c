@@ -8,12 +8,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -21,12 +23,14 @@
 
 #include "core/clock.h"
 #include "core/error.h"
-#include "core/fd.h"
+#include "base/fd.h"
 #include "core/file.h"
+#include "core/pid.h"
 #include "core/sha256.h"
-#include "core/uapi.h"
+#include "base/uapi.h"
 
 #define LOCK_TYPE "noether.lock"
+#define LISTENER_TYPE "noether.listener"
 #define SCRATCH_TYPE "noether.scratch"
 
 extern char **environ;
@@ -72,7 +76,7 @@ static int optflag(lua_State *L, int arg, const char *name, int standard)
     return flag;
 }
 
-/* true, or the error. [-0, +1 or +3] */
+/* true, or nil and the error. [-0, +1 or +2] */
 static int pushdone(lua_State *L, int failed, const struct noe_error *err)
 {
     if (failed != 0)
@@ -85,7 +89,7 @@ static int pushdone(lua_State *L, int failed, const struct noe_error *err)
 static int pushoutcome(lua_State *L, int failed, const char *operation,
                        const char *path)
 {
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
 
     if (failed != 0)
         noe_file_fail(&err, operation, path);
@@ -157,7 +161,7 @@ static int sys_time(lua_State *L)
 
 static int sys_getpid(lua_State *L)
 {
-    lua_pushinteger(L, getpid());
+    lua_pushinteger(L, noe_pid_own());
     return 1;
 }
 
@@ -264,7 +268,7 @@ static int sys_environ(lua_State *L)
 
 static int sys_read_file(lua_State *L)
 {
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
     size_t len;
     const char *path = checkpath(L, 1);
     size_t max = checkbytes(L, 2);
@@ -280,7 +284,7 @@ static int sys_read_file(lua_State *L)
 
 static int sys_write_file(lua_State *L)
 {
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
     size_t len;
     const char *path = checkpath(L, 1);
     const char *data = luaL_checklstring(L, 2, &len);
@@ -289,9 +293,20 @@ static int sys_write_file(lua_State *L)
     return pushdone(L, noe_file_write(path, data, len, mode, &err), &err);
 }
 
+static int sys_make_file(lua_State *L)
+{
+    struct noe_error err = NOE_ERROR_INIT;
+    size_t len;
+    const char *path = checkpath(L, 1);
+    const char *data = luaL_checklstring(L, 2, &len);
+    mode_t mode = checkmode(L, 3, 0600);
+
+    return pushdone(L, noe_file_make(path, data, len, mode, &err), &err);
+}
+
 static int sys_file_equals(lua_State *L)
 {
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
     size_t len;
     const char *path = checkpath(L, 1);
     const char *data = luaL_checklstring(L, 2, &len);
@@ -337,7 +352,7 @@ static int sys_touch(lua_State *L)
 
 static int sys_rename(lua_State *L)
 {
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
     const char *from = checkpath(L, 1);
     const char *to = checkpath(L, 2);
 
@@ -346,7 +361,7 @@ static int sys_rename(lua_State *L)
 
 static int sys_exchange(lua_State *L)
 {
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
     const char *one = checkpath(L, 1);
     const char *other = checkpath(L, 2);
 
@@ -456,7 +471,7 @@ static int sys_mkdir(lua_State *L)
 
 static int sys_mkdir_private(lua_State *L)
 {
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
     const char *path = checkpath(L, 1);
 
     return pushdone(L, noe_file_make_private(path, &err), &err);
@@ -501,19 +516,20 @@ static int sys_mkdtemp(lua_State *L)
 
 static int sys_remove_tree(lua_State *L)
 {
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
     const char *path = checkpath(L, 1);
 
     return pushdone(L, noe_file_remove_tree(path, &err), &err);
 }
 
 /* Appends all names to the table on the top. 0, or -1 with errno. [-0, +0] */
-static int addnames(lua_State *L, DIR *stream)
+static int addnames(lua_State *L, DIR *stream, lua_Integer max)
 {
     struct dirent *entry;
     int count = 0;
 
-    for (errno = 0; (entry = readdir(stream)) != NULL; errno = 0) {
+    for (errno = 0; count < max && (entry = readdir(stream)) != NULL;
+         errno = 0) {
         const char *name = entry->d_name;
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
@@ -526,6 +542,7 @@ static int addnames(lua_State *L, DIR *stream)
 static int sys_list(lua_State *L)
 {
     const char *path = checkpath(L, 1);
+    lua_Integer max = luaL_optinteger(L, 2, INT_MAX);
     struct scratch *scratch = newscratch(L);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
@@ -537,7 +554,7 @@ static int sys_list(lua_State *L)
         return pushfailure(L, "open", path);
     }
     lua_newtable(L);
-    if (addnames(L, scratch->stream) != 0)
+    if (addnames(L, scratch->stream, max) != 0)
         return pushfailure(L, "list", path);
     closedir(scratch->stream);
     scratch->stream = NULL;
@@ -568,7 +585,7 @@ static int lock_tostring(lua_State *L)
 
 static int sys_lock(lua_State *L)
 {
-    struct noe_error err;
+    struct noe_error err = NOE_ERROR_INIT;
     const char *path = checkpath(L, 1);
     int wait = optflag(L, 2, "wait", 1);
     struct lock *lock = lua_newuserdata(L, sizeof(*lock));
@@ -579,6 +596,59 @@ static int sys_lock(lua_State *L)
     if (noe_file_lock(path, wait, &lock->fd, &err) != 0)
         return noeL_pusherror(L, &err);
     return 1;
+}
+
+struct listener {
+    int fd; /* -1: closed */
+};
+
+static int listener_close(lua_State *L)
+{
+    struct listener *listener = luaL_checkudata(L, 1, LISTENER_TYPE);
+
+    noe_fd_close(&listener->fd);
+    return 0;
+}
+
+/* listener:accepted() -> how many connections came since it was asked last */
+static int listener_accepted(lua_State *L)
+{
+    const struct listener *listener = luaL_checkudata(L, 1, LISTENER_TYPE);
+    lua_Integer count = 0;
+    int fd;
+
+    while ((fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        noe_fd_close(&fd);
+        count++;
+    }
+    lua_pushinteger(L, count);
+    return 1;
+}
+
+/* core.listen() -> a TCP socket of this machine's loopback that listens, and
+ * its port; or nil and an error */
+static int sys_listen(lua_State *L)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct noe_error err = NOE_ERROR_INIT;
+    socklen_t len = sizeof(name);
+    struct listener *listener = lua_newuserdata(L, sizeof(*listener));
+
+    listener->fd = -1;
+    luaL_getmetatable(L, LISTENER_TYPE);
+    lua_setmetatable(L, -2);
+    listener->fd =
+        socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->fd < 0 ||
+        bind(listener->fd, (struct sockaddr *)&name, len) != 0 ||
+        listen(listener->fd, 16) != 0 ||
+        getsockname(listener->fd, (struct sockaddr *)&name, &len) != 0) {
+        noe_error_set(&err, NOE_FAULT_SYSTEM, errno, "listen", "127.0.0.1");
+        return noeL_pusherror(L, &err);
+    }
+    lua_pushinteger(L, ntohs(name.sin_port));
+    return 2;
 }
 
 static const luaL_Reg functions[] = {
@@ -594,6 +664,7 @@ static const luaL_Reg functions[] = {
     {"isatty", sys_isatty},
     {"kernel", sys_kernel},
     {"list", sys_list},
+    {"listen", sys_listen},
     {"lock", sys_lock},
     {"mkdir", sys_mkdir},
     {"mkdir_private", sys_mkdir_private},
@@ -611,6 +682,7 @@ static const luaL_Reg functions[] = {
     {"unique_path", sys_unique_path},
     {"unlink", sys_unlink},
     {"write_file", sys_write_file},
+    {"make_file", sys_make_file},
     {NULL, NULL},
 };
 
@@ -626,6 +698,18 @@ static const luaL_Reg lock_metamethods[] = {
     {NULL, NULL},
 };
 
+static const luaL_Reg listener_methods[] = {
+    {"accepted", listener_accepted},
+    {"close", listener_close},
+    {NULL, NULL},
+};
+
+static const luaL_Reg listener_metamethods[] = {
+    {"__close", listener_close},
+    {"__gc", listener_close},
+    {NULL, NULL},
+};
+
 static const luaL_Reg scratch_methods[] = {{NULL, NULL}};
 
 static const luaL_Reg scratch_metamethods[] = {
@@ -636,6 +720,7 @@ static const luaL_Reg scratch_metamethods[] = {
 void noeL_open_sys(lua_State *L)
 {
     noeL_newtype(L, LOCK_TYPE, lock_methods, lock_metamethods);
+    noeL_newtype(L, LISTENER_TYPE, listener_methods, listener_metamethods);
     noeL_newtype(L, SCRATCH_TYPE, scratch_methods, scratch_metamethods);
     luaL_setfuncs(L, functions, 0);
 }

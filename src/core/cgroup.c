@@ -9,11 +9,16 @@
  */
 #include "cgroup.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/fd.h"
 
 enum { MAX_LINE = 4096 };
 
@@ -135,7 +140,9 @@ static void find_version_1(struct noe_cgroups *cgroups)
 {
     cgroups->memory = writable(own_directory("memory"));
     cgroups->pids = writable(own_directory("pids"));
-    if (cgroups->memory != NULL || cgroups->pids != NULL)
+    cgroups->cpu = writable(own_directory("cpuacct"));
+    if (cgroups->memory != NULL || cgroups->pids != NULL ||
+        cgroups->cpu != NULL)
         cgroups->version = 1;
 }
 
@@ -182,7 +189,8 @@ static void find_version_2(struct noe_cgroups *cgroups)
         free(parent);
         return;
     }
-    *cgroups = (struct noe_cgroups){2, parent, strdup(parent), home};
+    *cgroups =
+        (struct noe_cgroups){2, parent, strdup(parent), strdup(parent), home};
 }
 
 void noe_cgroups_find(struct noe_cgroups *cgroups)
@@ -197,6 +205,111 @@ void noe_cgroups_free(struct noe_cgroups *cgroups)
 {
     free(cgroups->memory);
     free(cgroups->pids);
+    free(cgroups->cpu);
     free(cgroups->home);
     *cgroups = (struct noe_cgroups){.version = 0};
+}
+
+void noe_group_init(struct noe_group *group)
+{
+    group->path = NULL;
+    for (int i = 0; i < NOE_JAIL_GROUP_FDS; i++)
+        group->fds[i] = -1;
+}
+
+static int open_in(const char *directory, const char *name, int flags)
+{
+    char *path = NULL;
+
+    if (asprintf(&path, "%s/%s", directory, name) < 0)
+        return -1;
+    int fd = open(path, flags | O_CLOEXEC);
+    int code = errno;
+    free(path);
+    errno = code;
+    return fd;
+}
+
+static int write_in(const char *directory, const char *name, const char *text)
+{
+    int fd = open_in(directory, name, O_WRONLY);
+    if (fd < 0)
+        return -1;
+    ssize_t wrote = write(fd, text, strlen(text));
+    noe_fd_close(&fd);
+    return wrote == (ssize_t)strlen(text) ? 0 : -1;
+}
+
+/* As the supervisor does for a run of its own (src/jail/cgroup.c). */
+static int limit_memory(const char *path, int version, uint64_t bytes)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+    if (version == 2) {
+        (void)write_in(path, "memory.swap.max", "0");
+        (void)write_in(path, "memory.oom.group", "1");
+        return write_in(path, "memory.max", text);
+    }
+    if (write_in(path, "memory.limit_in_bytes", text) != 0)
+        return -1;
+    (void)write_in(path, "memory.memsw.limit_in_bytes", text);
+    return 0;
+}
+
+static int open_files(struct noe_group *group, int version)
+{
+    static const struct {
+        const char *names[2]; /* of version 1 and 2 */
+        int flags;
+    } files[NOE_JAIL_GROUP_FDS] = {
+        [NOE_JAIL_GROUP_TASKS] = {{"tasks", "cgroup.procs"}, O_WRONLY},
+        [NOE_JAIL_GROUP_EVENTS] = {{"memory.oom_control", "memory.events"},
+                                   O_RDONLY},
+        [NOE_JAIL_GROUP_PEAK] = {{"memory.max_usage_in_bytes", "memory.peak"},
+                                 O_RDONLY}};
+
+    for (int i = 0; i < NOE_JAIL_GROUP_FDS; i++) {
+        group->fds[i] =
+            open_in(group->path, files[i].names[version - 1], files[i].flags);
+        if (group->fds[i] < 0 && i == NOE_JAIL_GROUP_PEAK) /* before 5.19 */
+            group->fds[i] =
+                fcntl(group->fds[NOE_JAIL_GROUP_EVENTS], F_DUPFD_CLOEXEC, 0);
+        if (group->fds[i] < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int noe_group_make(struct noe_group *group, const struct noe_cgroups *cgroups,
+                   int server, unsigned number, uint64_t memory_bytes)
+{
+    noe_group_init(group);
+    if (asprintf(&group->path, "%s/noether-%d-%u", cgroups->memory, server,
+                 number) < 0) {
+        group->path = NULL;
+        return -1;
+    }
+    if (mkdir(group->path, 0755) != 0) {
+        free(group->path);
+        group->path = NULL;
+        return -1;
+    }
+    if (limit_memory(group->path, cgroups->version, memory_bytes) == 0 &&
+        open_files(group, cgroups->version) == 0)
+        return 0;
+    int code = errno;
+    noe_group_drop(group);
+    errno = code;
+    return -1;
+}
+
+void noe_group_drop(struct noe_group *group)
+{
+    for (int i = 0; i < NOE_JAIL_GROUP_FDS; i++)
+        noe_fd_close(&group->fds[i]);
+    if (group->path != NULL)
+        (void)rmdir(group->path);
+    free(group->path);
+    group->path = NULL;
 }

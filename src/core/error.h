@@ -13,4 +13,7 @@ int noe_error_set(struct noe_error *err, enum noe_fault fault, int code,
                   const char *operation, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* The caller's, as far as the caller knows it. NULL is allowed. */
+void noe_error_copy(struct noe_error *err, const struct noe_error *from);
+
 #endif

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "fd.h"
+#include "base/fd.h"
 
 enum { COMMON_FLAGS = O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
 

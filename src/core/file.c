@@ -17,11 +17,10 @@
 
 #include "clock.h"
 #include "error.h"
-#include "fd.h"
-#include "tree.h"
+#include "base/fd.h"
+#include "base/tree.h"
 
 #define PATH_SHOWN 300 /* leaves room for the error's text */
-#define TEMP_NAME_SIZE 32
 
 int noe_file_fail(struct noe_error *err, const char *operation,
                   const char *path)
@@ -59,7 +58,7 @@ int noe_file_open_parent(const char *path, int flags, const char **base)
     return open(parent, flags | O_DIRECTORY | O_CLOEXEC);
 }
 
-static int write_all(int fd, const char *data, size_t len)
+int noe_file_write_all(int fd, const char *data, size_t len)
 {
     while (len > 0) {
         ssize_t n = write(fd, data, len);
@@ -75,22 +74,22 @@ static int write_all(int fd, const char *data, size_t len)
 
 /* Nobody needs to be kept from guessing the name: O_EXCL refuses whatever waits
  * there. It only has to differ from those of others who write now. */
-static void make_temp_name(char name[TEMP_NAME_SIZE])
+void noe_file_temp_name(char name[NOE_TEMP_NAME_SIZE])
 {
     uint64_t number;
 
     if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
         number = (uint64_t)noe_clock_us() << 20 ^ (uint64_t)getpid();
-    snprintf(name, TEMP_NAME_SIZE, ".noe-%016" PRIx64 ".tmp", number);
+    snprintf(name, NOE_TEMP_NAME_SIZE, ".noe-%016" PRIx64 ".tmp", number);
 }
 
-static int create_temp(int dir, char name[TEMP_NAME_SIZE])
+int noe_file_create_temp(int dir, char name[NOE_TEMP_NAME_SIZE])
 {
     int fd;
     int attempts = 100;
 
     do {
-        make_temp_name(name);
+        noe_file_temp_name(name);
         fd = openat(dir, name,
                     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     } while (fd < 0 && errno == EEXIST && --attempts > 0);
@@ -106,18 +105,18 @@ static int sync_directory(int dir)
 
 /* Fills the new file and closes it: NFS and quotas tell of a full disk only
  * then. Sets *step to what failed. */
-static int fill_temp(int fd, const char *data, size_t len, mode_t mode,
-                     const char **step)
+static int fill(int fd, const char *data, size_t len, mode_t mode, bool syncs,
+                const char **step)
 {
     int failed;
 
     *step = "write";
-    failed = write_all(fd, data, len);
+    failed = noe_file_write_all(fd, data, len);
     if (failed == 0) {
         *step = "chmod";
         failed = fchmod(fd, mode);
     }
-    if (failed == 0) {
+    if (failed == 0 && syncs) {
         *step = "fsync";
         failed = fsync(fd);
     }
@@ -131,7 +130,7 @@ static int fill_temp(int fd, const char *data, size_t len, mode_t mode,
 
 /* A rename would put a file in the place of a device, for everybody:
  * `/dev/null` is a path that root writes to. */
-static int check_replaceable(int dir, const char *base)
+int noe_file_check_replaceable(int dir, const char *base)
 {
     struct stat st;
 
@@ -146,17 +145,17 @@ static int check_replaceable(int dir, const char *base)
 static int write_in(int dir, const char *base, const void *data, size_t len,
                     mode_t mode, const char **step)
 {
-    char temp[TEMP_NAME_SIZE];
+    char temp[NOE_TEMP_NAME_SIZE];
     int fd;
 
     *step = "rename";
-    if (check_replaceable(dir, base) != 0)
+    if (noe_file_check_replaceable(dir, base) != 0)
         return -1;
     *step = "create";
-    fd = create_temp(dir, temp);
+    fd = noe_file_create_temp(dir, temp);
     if (fd < 0)
         return -1;
-    int failed = fill_temp(fd, data, len, mode, step);
+    int failed = fill(fd, data, len, mode, true, step);
     if (failed == 0) {
         *step = "rename";
         failed = renameat(dir, temp, dir, base);
@@ -181,6 +180,23 @@ int noe_file_write(const char *path, const void *data, size_t len, mode_t mode,
 
     noe_fd_close(&dir);
     return failed != 0 ? noe_file_fail(err, step, path) : 0;
+}
+
+int noe_file_make(const char *path, const void *data, size_t len, mode_t mode,
+                  struct noe_error *err)
+{
+    const char *step = "create";
+    int fd =
+        open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return noe_file_fail(err, step, path);
+    if (fill(fd, data, len, mode, false, &step) == 0)
+        return 0;
+    int saved = errno;
+    unlink(path);
+    errno = saved;
+    return noe_file_fail(err, step, path);
 }
 
 /* O_NONBLOCK, so that a fifo in the file's place cannot hold us. The fd, or -1

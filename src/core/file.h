@@ -26,6 +26,9 @@ int noe_file_open_parent(const char *path, int flags, const char **base);
 int noe_file_fail(struct noe_error *err, const char *operation,
                   const char *path);
 
+/* Writes all of it, however many writes that takes. 0, or -1 with errno. */
+int noe_file_write_all(int fd, const char *data, size_t len);
+
 /*
  * Makes `path` a file with exactly these contents and this mode, whatever the
  * umask: either all of it, on disk and under its name, or the old state and no
@@ -34,6 +37,11 @@ int noe_file_fail(struct noe_error *err, const char *operation,
  */
 int noe_file_write(const char *path, const void *data, size_t len, mode_t mode,
                    struct noe_error *err);
+
+/* Makes a new file (EEXIST: there is something), which need not outlive this
+ * machine: it is not synced, and nobody looks at it before this returns. */
+int noe_file_make(const char *path, const void *data, size_t len, mode_t mode,
+                  struct noe_error *err);
 
 /*
  * Reads a regular file of at most `max_bytes` (EFBIG beyond) into one block for
@@ -70,6 +78,19 @@ int noe_file_exchange(const char *one, const char *other,
  * that is held by another is EAGAIN. The file remains.
  */
 int noe_file_lock(const char *path, bool wait, int *fd, struct noe_error *err);
+
+enum { NOE_TEMP_NAME_SIZE = 32 };
+
+/* A name that nobody else who writes now will take. */
+void noe_file_temp_name(char name[NOE_TEMP_NAME_SIZE]);
+
+/* Makes a file of such a name, mode 0600, to be written. The fd, or -1 with
+ * errno. */
+int noe_file_create_temp(int dir, char name[NOE_TEMP_NAME_SIZE]);
+
+/* Whether a rename may put a file in the place of `base`. 0, or -1 with errno:
+ * what is no file or link (a device, a directory) stays what it is. */
+int noe_file_check_replaceable(int dir, const char *base);
 
 /* Removes whatever is at `path`, with everything below it: noe_tree_remove_at
  * (tree.h) says how. 0, or -1 with `err`. */

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "fd.h"
+#include "base/fd.h"
 
 enum { CHUNK = 64 * 1024, BYTES_PER_FEED = 1024 * 1024 };
 
@@ -101,7 +101,7 @@ void noe_inlet_feed(struct noe_inlet *inlet, int poller)
 {
     size_t moved = 0;
 
-    while (inlet->pipe.fd >= 0) {
+    while (inlet->pipe.fd >= 0 && !inlet->resting) {
         int pushed = push(inlet);
         if (pushed < 0) {
             fail(inlet, poller);
@@ -128,9 +128,30 @@ void noe_inlet_give(struct noe_inlet *inlet, const char *data, size_t len,
 {
     if (!inlet->hungry)
         return;
-    inlet->hungry = false;
+    inlet->hungry = inlet->resting = false;
     inlet->data = data;
     inlet->left = len;
     inlet->by_pieces = len > 0;
     noe_inlet_feed(inlet, poller);
+}
+
+void noe_inlet_finish(struct noe_inlet *inlet, const char *data, size_t len,
+                      int poller)
+{
+    if (!inlet->hungry)
+        return;
+    inlet->hungry = inlet->resting = inlet->by_pieces = false;
+    inlet->data = data;
+    inlet->left = len;
+    noe_inlet_feed(inlet, poller);
+}
+
+/* Without this the room in the pipe would wake the host all the time. */
+void noe_inlet_rest(struct noe_inlet *inlet, int poller)
+{
+    if (!inlet->hungry || inlet->resting)
+        return;
+    inlet->resting = true;
+    if (noe_watch(poller, &inlet->pipe, 0) != 0)
+        fail(inlet, poller);
 }

@@ -20,7 +20,8 @@ struct noe_inlet {
     const char *data; /* what the pipe has not taken yet */
     size_t left;
     bool by_pieces;
-    bool hungry; /* there is room for the next piece */
+    bool hungry;  /* there is room for the next piece */
+    bool resting; /* which the caller does not have yet */
     struct noe_far from;
     char *chunk; /* what was read from there */
     int failure; /* errno: the rest will not come */
@@ -43,6 +44,13 @@ void noe_inlet_feed(struct noe_inlet *inlet, int poller);
  * inlet is hungry again; nothing is the end. */
 void noe_inlet_give(struct noe_inlet *inlet, const char *data, size_t len,
                     int poller);
+
+/* Gives the last piece of an inlet that rests: its end follows. */
+void noe_inlet_finish(struct noe_inlet *inlet, const char *data, size_t len,
+                      int poller);
+
+/* The next piece is not there yet: the pipe is not watched until it is. */
+void noe_inlet_rest(struct noe_inlet *inlet, int poller);
 
 /* `poller` -1: the set is not to be touched. */
 void noe_inlet_close(struct noe_inlet *inlet, int poller);

@@ -161,6 +161,19 @@ static int tag_token(struct scanner *s, const unsigned char *place,
     return 0;
 }
 
+/* A string in the place of the token, which is a number. */
+static int quote_token(struct scanner *s, const unsigned char *token,
+                       size_t length)
+{
+    if (copy_until(s, token, TAGGED_BYTES + length) != 0)
+        return -1;
+    append(s, "\"", 1);
+    append(s, token, length);
+    append(s, "\"", 1);
+    s->copied = s->at;
+    return 0;
+}
+
 /* The value of the four digits at `p`; -1 if they are none. */
 static int32_t hex_value(const unsigned char *p)
 {
@@ -357,11 +370,15 @@ static int scan_exponent(struct scanner *s, struct number *number)
     return scan_digits(s, &exponent);
 }
 
+/* What the decoder would make of a number. */
+enum loss { OUT_OF_RANGE = -1, KEPT, LOST, BIG };
+
 /* An integer of at most 2^53 is told from its neighbours by a double too. Not
  * so -0, where the sign would be lost if it were taken for an integer. */
 static int judge_integer(struct scanner *s, const struct number *number)
 {
     const bool doubles = (s->mode & NOE_JSON_DOUBLES) != 0;
+    const bool strings = (s->mode & NOE_JSON_BIG_STRINGS) != 0;
     const uint64_t max_double = (uint64_t)NOE_JSON_MAX_DOUBLE_INTEGER;
     const unsigned char *p = number->token + number->negative;
     uint64_t value = 0;
@@ -372,11 +389,14 @@ static int judge_integer(struct scanner *s, const struct number *number)
     if (number->digits <= INT64_DIGITS)
         for (; p < number->end; p++)
             value = value * 10 + (uint64_t)(*p - '0');
+    if (strings && (value > max_double || number->digits > INT64_DIGITS))
+        return BIG;
     uint64_t max =
         doubles ? max_double : (uint64_t)INT64_MAX + number->negative;
     if (value > max || number->digits > INT64_DIGITS)
         return fail(s, number->token,
-                    doubles ? "integer beyond 2^53 (send it as a string)"
+                    doubles ? "integer beyond 2^53, which this Lua cannot hold "
+                              "(send it as a string)"
                             : "integer beyond 64 bits (send it as a string)");
     return value > max_double;
 }
@@ -396,8 +416,6 @@ static int judge_double(struct scanner *s, const struct number *number)
            value == (double)(int64_t)value;
 }
 
-/* Whether the decoder would lose something of the number: 1, 0, or -1 if it is
- * out of range. */
 static int judge_number(struct scanner *s, const struct number *number)
 {
     return number->point || number->exponent ? judge_double(s, number)
@@ -419,11 +437,13 @@ static int scan_number(struct scanner *s)
         return -1;
     number.end = s->at;
     s->scan->has_number = true;
-    int lossy = judge_number(s, &number);
-    if (lossy > 0 || (lossy == 0 && (s->mode & NOE_JSON_TAG_NUMBERS) != 0))
-        return tag_token(s, number.token, number.token,
-                         (size_t)(number.end - number.token));
-    return lossy;
+    size_t length = (size_t)(number.end - number.token);
+    int loss = judge_number(s, &number);
+    if (loss == BIG)
+        return quote_token(s, number.token, length);
+    if (loss == LOST || (loss == KEPT && (s->mode & NOE_JSON_TAG_NUMBERS) != 0))
+        return tag_token(s, number.token, number.token, length);
+    return loss;
 }
 
 static void skip_blanks(struct scanner *s)
@@ -477,6 +497,9 @@ static int scan_opening(struct scanner *s, unsigned char closer)
 static int scan_value(struct scanner *s)
 {
     skip_blanks(s);
+    if (++s->scan->values > s->scan->most && s->scan->most > 0)
+        return noe_error_set(s->err, NOE_FAULT_ARGUMENT, 0, "json",
+                             "more than %zu values", s->scan->most);
     switch (*s->at) {
     case '"':
         return scan_string_value(s);

@@ -54,14 +54,17 @@ enum noe_json_mode {
     NOE_JSON_EXACT = 0,
     NOE_JSON_DOUBLES = 1 << 0,     /* no integer type: none beyond 2^53 */
     NOE_JSON_TAG_NUMBERS = 1 << 1, /* tag every number */
+    NOE_JSON_BIG_STRINGS = 1 << 2, /* integers beyond 2^53 become strings */
 };
 
 /* What a valid text has in it. */
 struct noe_json_scan {
+    size_t most; /* given: a text of more values is refused; 0: of no number */
+    size_t values; /* arrays, objects, and all that is in them but keys */
     bool has_integer;
     bool has_number; /* of any kind */
     bool has_array;  /* not counting [] */
-    bool tagged;     /* then the tagged text is in data */
+    bool tagged;     /* then the text to decode is in data */
     char *data;
     size_t length;
     size_t capacity;
@@ -69,10 +72,12 @@ struct noe_json_scan {
 
 /*
  * Reads one JSON text of `length` bytes, which a zero byte must follow, and
- * fills `scan`, which must be all zeros. `mode` is enum noe_json_mode, or-ed.
- * 0; or -1 with `err` set (text that is not JSON: NOE_FAULT_ARGUMENT, and the
- * message ends in "at line 1 column 2", counted in characters; no memory:
- * NOE_FAULT_SYSTEM). Either way noe_json_scan_free frees what `scan` holds.
+ * fills `scan`, which must be all zeros but for `most`. `mode` is enum
+ * noe_json_mode, or-ed. 0; or -1 with `err` set (text that is not JSON:
+ * NOE_FAULT_ARGUMENT, and the message ends in "at line 1 column 2", counted in
+ * characters; too many values: likewise, and `values` is above `most`; no
+ * memory: NOE_FAULT_SYSTEM). Either way noe_json_scan_free frees what `scan`
+ * holds.
  */
 int noe_json_scan(const char *text, size_t length, unsigned mode,
                   struct noe_json_scan *scan, struct noe_error *err);

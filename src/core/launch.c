@@ -29,85 +29,56 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../jail/protocol.h"
+#include "base/protocol.h"
 #include "error.h"
-#include "fd.h"
-#include "uapi.h"
+#include "base/fd.h"
+#include "kept.h"
+#include "shared.h"
+#include "standby.h"
+#include "base/uapi.h"
 
 extern const unsigned char noe_jail_image[];
 extern const size_t noe_jail_image_len;
 
-enum { POLICIES = 1 << 6 }; /* one for each set of a policy's switches */
+enum { POLICIES = 1 << 11 }; /* one for each set of a policy's switches */
 
-/* What a child is given: its standard streams, the control socket, the image.
- */
-enum { GIVEN = 5, SLOTS = 4, NEAR = 128 };
-
-/* What a descriptor leads to, and for what it was opened. (Other flags may be
- * changed by a program that was given it.) */
-struct file {
-    dev_t dev;
-    ino_t ino;
-    int access;
-};
+/* What a child is given: its standard streams, the control socket, the image,
+ * the channel. */
+enum { GIVEN = 6, SLOTS = 4, NEAR = 128 };
 
 struct noe_launcher {
     int image; /* made when it is first needed */
     int null;  /* what a program without input reads: cheaper than a pipe */
     int slots[SLOTS]; /* low numbers, for what is given from beyond NEAR; they
                          lead to null else */
-    struct file image_file;
-    struct file null_file;
+    struct noe_kept image_file;
+    struct noe_kept null_file;
     bool copies_table; /* a child may not leave the host's */
     char *jail_path;
     struct noe_filter filters[POLICIES];
     struct noe_cgroups cgroups;
     bool looked_for_cgroups;
     struct noe_pretence pretence;
+    struct noe_standbys standbys;
+    struct noe_shared shared;
     struct noe_child *unreaped;
     size_t unreaped_count;
     size_t unreaped_capacity;
 };
 
-/* 0, or -1 with errno. */
-static int look(int fd, struct file *file)
-{
-    struct stat st;
-    int flags = fcntl(fd, F_GETFL);
-
-    if (flags < 0 || fstat(fd, &st) != 0)
-        return -1;
-    *file = (struct file){st.st_dev, st.st_ino, flags & (O_ACCMODE | O_PATH)};
-    return 0;
-}
-
-/* Daemons close all descriptors that they do not know. What has the number of
- * one of ours then is the host's: not to be read, not to be closed. Where it
- * cannot be told, ours is still there. */
-static bool still_have(int *fd, const struct file *file)
-{
-    int saved = errno;
-    struct file now = *file;
-
-    if (*fd >= 0 && look(*fd, &now) != 0 && errno == EBADF)
-        *fd = -1;
-    if (now.dev != file->dev || now.ino != file->ino ||
-        now.access != file->access)
-        *fd = -1;
-    errno = saved;
-    return *fd >= 0;
-}
-
-static void close_kept(int *fd, const struct file *file)
-{
-    if (still_have(fd, file))
-        noe_fd_close(fd);
-}
-
 const void *noe_launcher_image(size_t *len)
 {
     *len = noe_jail_image_len;
     return noe_jail_image;
+}
+
+extern const unsigned char noe_fork_image[];
+extern const size_t noe_fork_image_len;
+
+const void *noe_fork_helper(size_t *len)
+{
+    *len = noe_fork_image_len;
+    return noe_fork_image;
 }
 
 static int write_image(int fd)
@@ -194,10 +165,10 @@ static int open_image(const struct noe_launcher *launcher,
 
 static int need_image(struct noe_launcher *launcher, struct noe_error *err)
 {
-    if (still_have(&launcher->image, &launcher->image_file))
+    if (noe_kept_check(&launcher->image, &launcher->image_file))
         return 0;
     int fd = open_image(launcher, err);
-    if (fd >= 0 && look(fd, &launcher->image_file) != 0) {
+    if (fd >= 0 && noe_kept_look(fd, &launcher->image_file) != 0) {
         noe_error_set(err, NOE_FAULT_SPAWN, errno, "fstat", "the supervisor");
         noe_fd_close(&fd);
     }
@@ -211,7 +182,7 @@ static bool need_slot(struct noe_launcher *launcher, int index)
 {
     int *slot = &launcher->slots[index];
 
-    if (still_have(slot, &launcher->null_file))
+    if (noe_kept_check(slot, &launcher->null_file))
         return true;
     *slot = fcntl(noe_launcher_null(launcher), F_DUPFD_CLOEXEC, 3);
     if (*slot >= NEAR)
@@ -221,10 +192,11 @@ static bool need_slot(struct noe_launcher *launcher, int index)
 
 int noe_launcher_null(struct noe_launcher *launcher)
 {
-    if (still_have(&launcher->null, &launcher->null_file))
+    if (noe_kept_check(&launcher->null, &launcher->null_file))
         return launcher->null;
     launcher->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (launcher->null >= 0 && look(launcher->null, &launcher->null_file) != 0)
+    if (launcher->null >= 0 &&
+        noe_kept_look(launcher->null, &launcher->null_file) != 0)
         noe_fd_close(&launcher->null);
     return launcher->null;
 }
@@ -250,7 +222,22 @@ int noe_launcher_open(struct noe_launcher **launcher, const char *jail_path,
     for (int i = 0; i < SLOTS; i++)
         (void)need_slot(made, i);
     made->pretence.landlock = UINT32_MAX;
+    noe_standbys_init(&made->standbys);
+    noe_shared_init(&made->shared);
     *launcher = made;
+    return 0;
+}
+
+int noe_launcher_use_copy(struct noe_launcher *launcher, const char *path,
+                          struct noe_error *err)
+{
+    char *copy = strdup(path);
+
+    if (copy == NULL)
+        return noe_error_set(err, NOE_FAULT_SYSTEM, ENOMEM,
+                             "open the supervisor", "%s", path);
+    free(launcher->jail_path);
+    launcher->jail_path = copy;
     return 0;
 }
 
@@ -258,7 +245,10 @@ static size_t policy_index(const struct noe_seccomp_policy *policy)
 {
     return (size_t)policy->network | (size_t)policy->private_network << 1 |
            (size_t)policy->walls << 2 | (size_t)policy->processes << 3 |
-           (size_t)policy->report << 4 | (size_t)policy->signals << 5;
+           (size_t)policy->report << 4 | (size_t)policy->signals << 5 |
+           (size_t)policy->enters << 6 | (size_t)policy->running << 7 |
+           (size_t)policy->watch << 8 | (size_t)policy->pairs << 9 |
+           (size_t)policy->learn << 10;
 }
 
 const struct noe_filter *
@@ -279,13 +269,60 @@ void noe_launcher_pretend(struct noe_launcher *launcher,
     launcher->pretence = *pretence;
     launcher->looked_for_cgroups = false;
     noe_cgroups_free(&launcher->cgroups);
-    close_kept(&launcher->image, &launcher->image_file);
+    noe_standbys_close(&launcher->standbys);
+    noe_shared_close(&launcher->shared);
+    noe_kept_close(&launcher->image, &launcher->image_file);
 }
 
 const struct noe_pretence *
 noe_launcher_pretence(const struct noe_launcher *launcher)
 {
     return &launcher->pretence;
+}
+
+struct noe_standbys *noe_launcher_standbys(struct noe_launcher *launcher)
+{
+    return &launcher->standbys;
+}
+
+struct noe_shared *noe_launcher_shared(struct noe_launcher *launcher)
+{
+    return &launcher->shared;
+}
+
+int noe_launcher_pid(const struct noe_launcher *launcher)
+{
+    return launcher->standbys.pid;
+}
+
+size_t noe_launcher_descriptors(const struct noe_launcher *launcher, int *fds,
+                                size_t max)
+{
+    const struct noe_standbys *s = &launcher->standbys;
+    int kept[SLOTS + 4 + NOE_SHARED_FDS + 4 * NOE_STANDBY_MAX];
+    size_t count = 0;
+
+    kept[count++] = launcher->image;
+    kept[count++] = launcher->null;
+    kept[count++] = s->socket;
+    kept[count++] = s->source.dir;
+    for (int i = 0; i < SLOTS; i++)
+        kept[count++] = launcher->slots[i];
+    for (int i = 0; i < NOE_SHARED_FDS; i++)
+        kept[count++] = launcher->shared.fds[i];
+    for (unsigned i = 0; i < s->idle_count; i++) {
+        kept[count++] = s->idle[i].seat;
+        kept[count++] = s->idle[i].child.pidfd;
+    }
+    for (unsigned i = 0; i < s->coming_count; i++)
+        kept[count++] = s->coming[i].seat;
+    size_t open = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (kept[i] >= 0 && open < max)
+            fds[open] = kept[i];
+        open += kept[i] >= 0;
+    }
+    return open;
 }
 
 const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher)
@@ -475,9 +512,12 @@ static bool cannot_share(const struct child_task *task)
 static void give(struct noe_launcher *launcher, const struct noe_launch *launch,
                  struct child_task *task)
 {
-    const int given[GIVEN] = {launch->stdio[0], launch->stdio[1],
-                              launch->stdio[2], launch->control,
-                              launch->pass_image ? launcher->image : -1};
+    const int given[GIVEN] = {launch->stdio[0],
+                              launch->stdio[1],
+                              launch->stdio[2],
+                              launch->control,
+                              launch->pass_image ? launcher->image : -1,
+                              launch->channel};
 
     memcpy(task->given, given, sizeof(given));
     for (int i = 0; i < SLOTS; i++) {
@@ -581,14 +621,16 @@ void noe_launcher_close(struct noe_launcher *launcher)
 {
     if (launcher == NULL)
         return;
+    noe_standbys_close(&launcher->standbys);
+    noe_shared_close(&launcher->shared);
     for (int i = 0; i < SLOTS; i++)
-        close_kept(&launcher->slots[i], &launcher->null_file);
-    close_kept(&launcher->null, &launcher->null_file);
+        noe_kept_close(&launcher->slots[i], &launcher->null_file);
+    noe_kept_close(&launcher->null, &launcher->null_file);
     noe_launcher_reap(launcher);
     for (size_t i = 0; i < launcher->unreaped_count; i++)
         noe_fd_close(&launcher->unreaped[i].pidfd);
     free(launcher->unreaped);
-    close_kept(&launcher->image, &launcher->image_file);
+    noe_kept_close(&launcher->image, &launcher->image_file);
     for (size_t i = 0; i < POLICIES; i++)
         noe_filter_free(&launcher->filters[i]);
     noe_cgroups_free(&launcher->cgroups);

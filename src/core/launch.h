@@ -14,7 +14,10 @@
 struct noe_launch {
     int stdio[3];
     int control;
-    bool pass_image; /* the jail must be able to start itself again */
+    int channel;      /* or -1 */
+    const int *group; /* of a copy of a fork server: NOE_JAIL_GROUP_FDS of them,
+                         or NULL */
+    bool pass_image;  /* the jail must be able to start itself again */
     const char *const *argv;
     const char *const *envp;
     const char *cwd; /* or NULL; for the bare program */
@@ -36,11 +39,18 @@ noe_launcher_filter(struct noe_launcher *launcher,
                     const struct noe_seccomp_policy *policy,
                     struct noe_error *err);
 
+/* Where the jail's program lies, for a kernel that runs nothing from memory; it
+ * is compared with ours before it is run. 0, or -1 with `err`. */
+int noe_launcher_use_copy(struct noe_launcher *launcher, const char *path,
+                          struct noe_error *err);
+
 /* What a kernel could lack, for tests: as if it had less than it has. */
 struct noe_pretence {
     uint32_t landlock; /* the highest version there is */
     bool no_memory_programs;
     bool no_cgroups;
+    bool no_launcher;
+    uint32_t idle_ms; /* of a launcher, 0: as usual */
 };
 
 void noe_launcher_pretend(struct noe_launcher *launcher,
@@ -48,6 +58,12 @@ void noe_launcher_pretend(struct noe_launcher *launcher,
 
 const struct noe_pretence *
 noe_launcher_pretence(const struct noe_launcher *launcher);
+
+/* Who stands by for runs of this launcher. */
+struct noe_standbys *noe_launcher_standbys(struct noe_launcher *launcher);
+
+/* The network namespace of its runs without IP. */
+struct noe_shared *noe_launcher_shared(struct noe_launcher *launcher);
 
 /* Where a control group can be made for a run; looked for once. */
 const struct noe_cgroups *noe_launcher_cgroups(struct noe_launcher *launcher);

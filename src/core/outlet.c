@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "error.h"
 
 enum {
@@ -138,6 +139,7 @@ static void note(struct noe_outlet *outlet, int poller, const char *data,
     size_t passed = within(outlet, len);
 
     outlet->total += len;
+    outlet->last_us = noe_clock_us();
     if (outlet->tapped && add(&outlet->tap, data, len) != 0) {
         fail(outlet, poller, ENOMEM);
         return;
@@ -235,4 +237,20 @@ void noe_outlet_read(struct noe_outlet *outlet, int poller, uint64_t stop)
            (outlet->keeps_ends ? read_ends(outlet, poller)
                                : read_whole(outlet, poller)))
         continue;
+}
+
+void noe_outlet_restart(struct noe_outlet *outlet, int poller, size_t limit)
+{
+    enum { MOST = 1024 * 1024 };
+
+    noe_outlet_read(outlet, poller, outlet->total + MOST);
+    noe_buffer_free(&outlet->kept);
+    noe_buffer_free(&outlet->tap);
+    noe_ends_free(&outlet->ends);
+    outlet->kept = outlet->tap = (struct noe_buffer){NULL, 0, 0};
+    outlet->ends = (struct noe_ends){.limit = limit};
+    outlet->limit = limit;
+    outlet->total = 0;
+    outlet->last_us = 0;
+    outlet->cut = false;
 }

@@ -18,6 +18,7 @@ struct noe_outlet {
     struct noe_watched pipe; /* the reading end */
     uint64_t total;          /* as many bytes as were read */
     uint64_t limit;
+    int64_t last_us; /* when the last of them came; 0: none did */
     bool keeps_ends; /* of more than the limit first and last, or else more than
                         the limit is too much */
     bool over;       /* it was */
@@ -42,6 +43,10 @@ int noe_outlet_open(struct noe_outlet *outlet, const struct noe_stream *stream,
 
 /* Reads what has come, until about `stop` bytes are read in all. */
 void noe_outlet_read(struct noe_outlet *outlet, int poller, uint64_t stop);
+
+/* What came until now, also what is on its way, is forgotten; `limit` counts
+ * from here. */
+void noe_outlet_restart(struct noe_outlet *outlet, int poller, size_t limit);
 
 /* Passes on what waits for the far end. */
 void noe_outlet_flush(struct noe_outlet *outlet, int poller);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One run: a child, its input and output, its end.
+ * One run: a child, its input and output, its end. How it begins is start.c's;
+ * what is said to the supervisor and heard of it, supervisor.c's; what came of
+ * it, result.c's.
  *
  * Which processes: the host's only child is the jail, which supervises the
  * program (src/jail/main.c); or, bare, the program itself.
@@ -25,8 +27,9 @@
  * Who closes what: `settle` everything but the epoll descriptor, which must
  * stay the same until noe_process_close.
  */
+#include "process.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -34,194 +37,26 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "../jail/protocol.h"
-#include "argv.h"
+#include "base/fd.h"
 #include "clock.h"
 #include "error.h"
-#include "fd.h"
-#include "inlet.h"
-#include "launch.h"
-#include "message.h"
-#include "outlet.h"
-#include "sandbox.h"
+#include "pid.h"
+#include "result.h"
+#include "supervisor.h"
 
 enum {
     READ_PER_STEP = 4 * 1024 * 1024,
     READ_AT_THE_END = 64 * 1024 * 1024,
-    JAIL_GRACE_US = 1000 * 1000,   /* to see the deadline by itself */
-    JAIL_END_US = 10 * 1000 * 1000 /* to end the tree when told to */
+    JAIL_GRACE_US = 1000 * 1000 /* to see the deadline by itself */
 };
-
-enum phase { RUNNING, DRAINING, DONE, NOTHING_RAN };
-
-enum { STDIN, STDOUT, STDERR };
-
-struct noe_process {
-    struct noe_launcher *launcher;
-    struct noe_child child;
-    pid_t owner;
-    enum phase phase;
-    bool supervised;
-    bool walled;
-    bool wrapped; /* by another program than the jail */
-    bool native;
-    bool started;
-    bool ended; /* the jail has said so, in `end` */
-    bool owns_poller;
-    int poller;
-    int control;
-    struct noe_inlet input;
-    struct noe_outlet output;
-    struct noe_outlet errors;
-    int64_t started_us;
-    int64_t deadline_us; /* INT64_MAX: none */
-    int64_t patience_us; /* when to kill a jail that does not obey; as above */
-    uint32_t would_enforce;
-    enum noe_reason cause; /* ours: the first one stands */
-    int status;            /* the child's, when it has ended */
-    uint64_t output_stop;  /* what a stranger adds after the end is not read */
-    uint64_t errors_stop;
-    uint32_t step_us[NOE_JAIL_STEP_COUNT];
-    struct noe_jail_event end;
-    struct noe_error failure;
-    struct noe_result result;
-};
-
-void noe_options_init(struct noe_options *options)
-{
-    *options = (struct noe_options){.size = sizeof(*options),
-                                    .timeout_ms = -1,
-                                    .max_output_bytes = 10 * 1024 * 1024,
-                                    .max_stderr_bytes = 64 * 1024,
-                                    .supervise = true,
-                                    .poller = -1};
-}
-
-void noe_limits_init(struct noe_limits *limits)
-{
-    *limits = (struct noe_limits){.size = sizeof(*limits),
-                                  .memory_bytes = NOE_UNLIMITED,
-                                  .cpu_ms = NOE_UNLIMITED,
-                                  .processes = NOE_UNLIMITED,
-                                  .open_files = NOE_UNLIMITED,
-                                  .file_bytes = NOE_UNLIMITED,
-                                  .private_bytes = NOE_UNLIMITED,
-                                  .private_files = NOE_UNLIMITED};
-}
-
-static bool has_sandbox(const struct noe_options *options)
-{
-    return options->sandbox != NULL &&
-           options->sandbox->backend != NOE_BACKEND_NONE;
-}
-
-static int misuse(struct noe_error *err, const char *sentence)
-{
-    return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "spawn", "%s", sentence);
-}
-
-static int check_stream(const struct noe_stream *stream, int which,
-                        struct noe_error *err)
-{
-    bool shared = stream->kind == NOE_STREAM_SHARED;
-
-    if (stream->kind == NOE_STREAM_PATH && stream->path == NULL)
-        return misuse(err, "a stream has no path");
-    if (stream->kind == NOE_STREAM_PIECES && which != STDIN)
-        return misuse(err, "only input comes in pieces");
-    if (stream->tapped && (shared || which == STDIN))
-        return misuse(err, "only an output that is not shared can be tapped");
-    return 0;
-}
-
-static int check_options(const struct noe_options *options,
-                         struct noe_error *err)
-{
-    if (options->size != sizeof(*options))
-        return misuse(err, "the options were not initialised");
-    if (options->argv == NULL || options->argv[0] == NULL)
-        return misuse(err, "argv is empty");
-    if (options->argv[0][0] != '/')
-        return misuse(err, "argv[0] must be an absolute path");
-    for (int i = STDIN; i <= STDERR; i++)
-        if (check_stream(&options->streams[i], i, err) != 0)
-            return -1;
-    if (!has_sandbox(options))
-        return 0;
-    if (!options->supervise)
-        return misuse(err, "a sandbox needs the supervisor");
-    return noe_sandbox_check(options->sandbox, err);
-}
-
-/* The child's ends of everything. */
-struct child_ends {
-    int stdio[3];
-    int control;
-};
-
-static void close_ends(struct child_ends *ends)
-{
-    for (int i = 0; i < 3; i++)
-        noe_fd_close(&ends->stdio[i]);
-    noe_fd_close(&ends->control);
-}
-
-static int pipe_failed(struct noe_error *err)
-{
-    return noe_error_set(err, NOE_FAULT_SPAWN, errno, "pipe", "%s", "");
-}
-
-/* Neither reads nor writes, but leads to all that is below it, from behind any
- * wall. */
-static int refuse_directory(int fd)
-{
-    struct stat st;
-    int flags = fcntl(fd, F_GETFL);
-
-    if (flags < 0 || fstat(fd, &st) != 0)
-        return -1;
-    if (!S_ISDIR(st.st_mode) && (flags & O_PATH) == 0)
-        return 0;
-    errno = S_ISDIR(st.st_mode) ? EISDIR : EBADF;
-    return -1;
-}
-
-/* The number may be anything: it is the caller's. */
-static int share(int *theirs, int fd, const char *name, struct noe_error *err)
-{
-    *theirs = refuse_directory(fd) == 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-    if (*theirs >= 0)
-        return 0;
-    return noe_error_set(err, NOE_FAULT_SPAWN, errno, name, "descriptor %d",
-                         fd);
-}
-
-static int open_output(struct noe_outlet *outlet, int *theirs,
-                       const struct noe_stream *stream, const char *name,
-                       int poller, struct noe_error *err)
-{
-    int fds[2];
-
-    if (stream->kind == NOE_STREAM_SHARED)
-        return share(theirs, stream->fd, name, err);
-    if (noe_fd_pipe(fds) != 0)
-        return pipe_failed(err);
-    outlet->pipe.fd = fds[0];
-    *theirs = fds[1];
-    if (noe_fd_set_nonblocking(fds[0]) != 0)
-        return pipe_failed(err);
-    return noe_outlet_open(outlet, stream, poller, name, err);
-}
 
 /* A forked copy of the host must leave the child alone. */
 static bool is_ours(const struct noe_process *p)
 {
-    return p->owner == getpid();
+    return p->owner == noe_pid_own();
 }
 
 /* The set, where it is to be told of what is closed: not of a set that nobody
@@ -234,216 +69,8 @@ static int set_to_tell(const struct noe_process *p)
 static void stop_polling_child(const struct noe_process *p)
 {
     (void)epoll_ctl(p->poller, EPOLL_CTL_DEL, p->child.pidfd, NULL);
-}
-
-/* What is to be written is tried before there is a child: mostly that is all,
- * and the pipe needs not be kept. */
-static int open_input(struct noe_process *p, const struct noe_stream *stream,
-                      struct child_ends *ends, struct noe_error *err)
-{
-    struct noe_inlet *input = &p->input;
-    int fds[2];
-
-    if (stream->kind == NOE_STREAM_SHARED)
-        return share(&ends->stdio[0], stream->fd, "stdin", err);
-    if (noe_inlet_open(input, stream, p->poller, err) != 0)
-        return -1;
-    if (!noe_inlet_has_input(input) && noe_launcher_null(p->launcher) >= 0)
-        return 0; /* launch_program gives that */
-    if (noe_fd_pipe(fds) != 0)
-        return pipe_failed(err);
-    ends->stdio[0] = fds[0];
-    input->pipe.fd = fds[1];
-    if (noe_fd_set_nonblocking(fds[1]) != 0)
-        return pipe_failed(err);
-    noe_inlet_feed(input, p->poller);
-    if (input->failure != 0)
-        return noe_error_set(err, NOE_FAULT_SPAWN, input->failure, "stdin",
-                             "%s", "");
-    if (input->pipe.fd < 0)
-        return 0;
-    input->reader = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-    return input->reader >= 0 ? 0 : pipe_failed(err);
-}
-
-static int open_streams(struct noe_process *p,
-                        const struct noe_options *options,
-                        struct child_ends *ends, struct noe_error *err)
-{
-    const struct noe_stream *streams = options->streams;
-
-    if (open_output(&p->output, &ends->stdio[1], &streams[STDOUT], "stdout",
-                    p->poller, err) != 0)
-        return -1;
-    if (open_output(&p->errors, &ends->stdio[2], &streams[STDERR], "stderr",
-                    p->poller, err) != 0)
-        return -1;
-    return open_input(p, &streams[STDIN], ends, err);
-}
-
-static int open_all(struct noe_process *p, const struct noe_options *options,
-                    struct child_ends *ends, struct noe_error *err)
-{
-    int pair[2];
-
-    if (p->owns_poller) {
-        p->poller = epoll_create1(EPOLL_CLOEXEC);
-        if (p->poller < 0)
-            return noe_error_set(err, NOE_FAULT_SPAWN, errno, "epoll_create1",
-                                 "%s", "");
-    }
-    if (open_streams(p, options, ends, err) != 0)
-        return -1;
-    if (!p->supervised)
-        return 0;
-    if (noe_fd_socketpair(pair) != 0)
-        return noe_error_set(err, NOE_FAULT_SPAWN, errno, "socketpair", "%s",
-                             "");
-    p->control = pair[0];
-    ends->control = pair[1];
-    struct noe_message message = {options, p->owner, p->deadline_us};
-    return noe_message_send(&message, p->launcher, p->control, err);
-}
-
-/* argv of the jail: its own name, then the program's. In front of a wrapper the
- * variables are marked (src/jail/init.c says why). */
-static char **jail_argv(const char *const *argv)
-{
-    struct noe_argv list = {.count = 0};
-
-    noe_argv_add(&list, "noether-jail");
-    for (; *argv != NULL; argv++)
-        noe_argv_add(&list, *argv);
-    return noe_argv_finish(&list);
-}
-
-static char **marked(const char *const *envp)
-{
-    static const char mark[] = {NOE_JAIL_ENV_MARK, '\0'};
-    struct noe_argv list = {.count = 0};
-
-    for (; *envp != NULL; envp++)
-        noe_argv_add_joined(&list, mark, *envp);
-    return noe_argv_finish(&list);
-}
-
-static int launch_program(struct noe_process *p,
-                          const struct noe_options *options,
-                          const struct child_ends *ends, struct noe_error *err)
-{
-    static const char *const empty[] = {NULL};
-    const char *const *envp = options->envp != NULL ? options->envp : empty;
-    int input = ends->stdio[0];
-    if (input < 0)
-        input = noe_launcher_null(p->launcher);
-    struct noe_launch launch = {
-        .stdio = {input, ends->stdio[1], ends->stdio[2]},
-        .control = ends->control,
-        .pass_image = p->wrapped,
-        .argv = options->argv,
-        .envp = envp,
-        .cwd = options->cwd};
-
-    if (!p->supervised)
-        return noe_launch(p->launcher, &launch, &p->child, err);
-    char **argv = jail_argv(options->argv);
-    char **marks = p->wrapped ? marked(envp) : NULL;
-    int status = -1;
-    if (argv == NULL || (p->wrapped && marks == NULL)) {
-        noe_error_set(err, NOE_FAULT_SPAWN, ENOMEM, "spawn", "%s", "");
-    } else {
-        launch.argv = (const char *const *)argv;
-        if (marks != NULL)
-            launch.envp = (const char *const *)marks;
-        status = noe_launch(p->launcher, &launch, &p->child, err);
-    }
-    free(argv);
-    free(marks);
-    return status;
-}
-
-/* The input says by itself what it waits for. */
-static int poll_all(struct noe_process *p, struct noe_error *err)
-{
-    struct epoll_event event = {.events = EPOLLIN,
-                                .data = {.fd = p->child.pidfd}};
-
-    if (noe_watch(p->poller, &p->output.pipe, EPOLLIN) == 0 &&
-        noe_watch(p->poller, &p->errors.pipe, EPOLLIN) == 0 &&
-        epoll_ctl(p->poller, EPOLL_CTL_ADD, p->child.pidfd, &event) == 0)
-        return 0;
-    return noe_error_set(err, NOE_FAULT_SPAWN, errno, "epoll_ctl", "%s", "");
-}
-
-static struct noe_process *new_process(struct noe_launcher *launcher,
-                                       const struct noe_options *options)
-{
-    struct noe_process *p = calloc(1, sizeof(*p));
-
-    if (p == NULL)
-        return NULL;
-    p->launcher = launcher;
-    p->owner = getpid();
-    p->supervised = options->supervise;
-    p->walled = has_sandbox(options) &&
-                options->sandbox->backend != NOE_BACKEND_LANDLOCK;
-    p->wrapped =
-        has_sandbox(options) && options->sandbox->backend == NOE_BACKEND_BWRAP;
-    p->native = p->walled && !p->wrapped;
-    p->owns_poller = options->poller < 0;
-    p->poller = options->poller;
-    p->child.pidfd = p->control = -1;
-    noe_inlet_init(&p->input);
-    p->input.data = options->input;
-    p->input.left = options->input_len;
-    noe_outlet_init(&p->output, false, options->max_output_bytes);
-    noe_outlet_init(&p->errors, true, options->max_stderr_bytes);
-    p->result.failed_stream = -1;
-    p->would_enforce = noe_sandbox_enforced(options->sandbox, options->limits);
-    p->started_us = noe_clock_us();
-    p->deadline_us = p->patience_us = INT64_MAX;
-    if (options->timeout_ms >= 0 && options->timeout_ms < INT64_MAX / 2000)
-        p->deadline_us = p->started_us + options->timeout_ms * 1000;
-    return p;
-}
-
-int noe_process_start(struct noe_process **process,
-                      struct noe_launcher *launcher,
-                      const struct noe_options *options, struct noe_error *err)
-{
-    struct child_ends ends = {{-1, -1, -1}, -1};
-
-    if (check_options(options, err) != 0)
-        return -1;
-    noe_launcher_reap(launcher);
-    struct noe_process *p = new_process(launcher, options);
-    if (p == NULL)
-        return noe_error_set(err, NOE_FAULT_SPAWN, ENOMEM, "spawn", "%s", "");
-    int status = open_all(p, options, &ends, err);
-    if (status == 0)
-        status = launch_program(p, options, &ends, err);
-    close_ends(&ends);
-    if (status == 0)
-        status = poll_all(p, err);
-    if (status != 0) {
-        noe_process_close(p);
-        return -1;
-    }
-    *process = p;
-    return 0;
-}
-
-/* 0, or -1 with errno: ESRCH if nobody is there to hear it. */
-static int command_jail(const struct noe_process *p, uint32_t type, int sig)
-{
-    struct noe_jail_command command = {type, sig};
-
-    if (send(p->control, &command, sizeof(command),
-             MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-        return 0;
-    if (errno == EPIPE || errno == ECONNRESET)
-        errno = ESRCH;
-    return -1;
+    if (p->by_launcher || p->listens)
+        (void)epoll_ctl(p->poller, EPOLL_CTL_DEL, p->control, NULL);
 }
 
 /* Kills a bare program and its session's first group. Only before it is reaped
@@ -454,79 +81,17 @@ static void kill_bare(const struct noe_process *p)
     (void)syscall(SYS_pidfd_send_signal, p->child.pidfd, SIGKILL, NULL, 0);
 }
 
-/* A program without a sandbox may have stopped the jail. Killing that would
- * leave the rest of the tree behind: it is to do its work. */
-static void wake_jail(const struct noe_process *p)
-{
-    (void)syscall(SYS_pidfd_send_signal, p->child.pidfd, SIGCONT, NULL, 0);
-}
-
-/* The end of all commands is one, too, and takes no memory to send. */
-static void end_by_jail(struct noe_process *p)
-{
-    if (command_jail(p, NOE_JAIL_CANCEL, 0) != 0)
-        shutdown(p->control, SHUT_WR);
-    wake_jail(p);
-    p->patience_us = noe_clock_us() + JAIL_END_US;
-}
-
 static void end_for(struct noe_process *p, enum noe_reason cause)
 {
     if (p->cause != NOE_REASON_NONE)
         return;
     p->cause = cause;
-    if (p->phase != RUNNING)
+    if (p->phase != NOE_PHASE_RUNNING)
         return;
     if (p->supervised)
-        end_by_jail(p);
+        noe_supervisor_end(p);
     else
         kill_bare(p);
-}
-
-static void note_failure(struct noe_process *p, struct noe_jail_event *event)
-{
-    enum noe_fault fault = event->fault == NOE_JAIL_FAULT_SANDBOX
-                               ? NOE_FAULT_SANDBOX
-                               : NOE_FAULT_SPAWN;
-
-    event->step[sizeof(event->step) - 1] = '\0';
-    event->path[sizeof(event->path) - 1] = '\0';
-    noe_error_set(&p->failure, fault, event->code, event->step, "%s",
-                  event->path);
-}
-
-static void note_event(struct noe_process *p, struct noe_jail_event *event)
-{
-    if (event->type == NOE_JAIL_STARTED) {
-        p->started = true;
-        memcpy(p->step_us, event->step_us, sizeof(p->step_us));
-        if (event->watches_host)
-            p->would_enforce |= NOE_ENFORCED_HOST_DEATH;
-        if (p->walled && !event->stub_proc)
-            p->would_enforce |= NOE_ENFORCED_FRESH_PROC;
-        if (event->landlock > 0)
-            p->would_enforce |= NOE_ENFORCED_LANDLOCK;
-    } else if (event->type == NOE_JAIL_ENDED) {
-        p->ended = true;
-        p->end = *event;
-    } else if (event->type == NOE_JAIL_FAILED && !p->started) {
-        note_failure(p, event);
-    }
-}
-
-/* A command that the jail did not read before it ended comes back as one
- * ECONNRESET, in front of its last words. */
-static void hear_jail(struct noe_process *p)
-{
-    struct noe_jail_event event;
-    ssize_t len;
-
-    do {
-        len = recv(p->control, &event, sizeof(event), MSG_DONTWAIT);
-        if (len == (ssize_t)sizeof(event))
-            note_event(p, &event);
-    } while (!p->ended &&
-             (len > 0 || (len < 0 && (errno == ECONNRESET || errno == EINTR))));
 }
 
 /* The first failure stands, as the first cause does. */
@@ -542,7 +107,7 @@ static void stream_failed(struct noe_process *p, int stream, int code)
 static void feed(struct noe_process *p)
 {
     noe_inlet_feed(&p->input, p->poller);
-    stream_failed(p, STDIN, p->input.failure);
+    stream_failed(p, NOE_STDIN, p->input.failure);
 }
 
 static void read_output(struct noe_process *p, uint64_t stop)
@@ -550,13 +115,13 @@ static void read_output(struct noe_process *p, uint64_t stop)
     noe_outlet_read(&p->output, p->poller, stop);
     if (p->output.over)
         end_for(p, NOE_REASON_OUTPUT_LIMIT);
-    stream_failed(p, STDOUT, p->output.failure);
+    stream_failed(p, NOE_STDOUT, p->output.failure);
 }
 
 static void read_errors(struct noe_process *p, uint64_t stop)
 {
     noe_outlet_read(&p->errors, p->poller, stop);
-    stream_failed(p, STDERR, p->errors.failure);
+    stream_failed(p, NOE_STDERR, p->errors.failure);
 }
 
 static void flush(struct noe_process *p, struct noe_outlet *outlet, int stream)
@@ -565,100 +130,18 @@ static void flush(struct noe_process *p, struct noe_outlet *outlet, int stream)
     stream_failed(p, stream, outlet->failure);
 }
 
-static uint32_t enforced(const struct noe_process *p)
+/* `fit`: it may stand by again, if it did. */
+static void give_up_child(struct noe_process *p, bool fit)
 {
-    uint32_t bits = p->would_enforce;
-
-    if (p->supervised && p->ended && p->end.survivors == 0)
-        bits |= NOE_ENFORCED_TREE_KILL;
-    if (p->ended && p->end.memory_cgroup)
-        bits |= NOE_ENFORCED_MEMORY_CGROUP;
-    if (p->ended && p->end.pids_cgroup)
-        bits |= NOE_ENFORCED_PIDS_CGROUP;
-    if (p->ended && p->end.cpu_sampled)
-        bits |= NOE_ENFORCED_CPU_SAMPLED;
-    if (p->ended && p->end.memory_sampled)
-        bits |= NOE_ENFORCED_MEMORY_SAMPLED;
-    return bits;
-}
-
-static enum noe_reason jail_reason(uint32_t cause)
-{
-    switch (cause) {
-    case NOE_JAIL_CAUSE_TIMEOUT:
-        return NOE_REASON_TIMEOUT;
-    case NOE_JAIL_CAUSE_MEMORY:
-        return NOE_REASON_MEMORY_LIMIT;
-    case NOE_JAIL_CAUSE_CPU:
-        return NOE_REASON_CPU_LIMIT;
-    default: /* cancelled, and not by us: it could not go on */
-        return NOE_REASON_STATUS_LOST;
-    }
-}
-
-/* A program that had ended by the time it was cancelled ended by itself; one
- * that had written too much by then did not succeed all the same. */
-static enum noe_reason reason_of(const struct noe_process *p, bool has_status,
-                                 int status)
-{
-    bool too_late =
-        p->cause == NOE_REASON_CANCELLED && has_status && p->supervised;
-
-    if (p->cause != NOE_REASON_NONE && !too_late)
-        return p->cause;
-    if (p->ended && p->end.cause != NOE_JAIL_CAUSE_NONE &&
-        !(too_late && p->end.cause == NOE_JAIL_CAUSE_CANCELLED))
-        return jail_reason(p->end.cause);
-    if (!has_status)
-        return NOE_REASON_STATUS_LOST;
-    return WIFSIGNALED(status) ? NOE_REASON_SIGNAL : NOE_REASON_EXIT;
-}
-
-static void fill_result(struct noe_process *p, bool has_status, int status)
-{
-    struct noe_result *result = &p->result;
-
-    result->size = sizeof(*result);
-    result->reason = reason_of(p, has_status, status);
-    result->exit_code = -1;
-    if (result->reason == NOE_REASON_EXIT)
-        result->exit_code = WEXITSTATUS(status);
-    if (result->reason == NOE_REASON_SIGNAL)
-        result->signal = WTERMSIG(status);
-    if (noe_ends_join(&p->errors.ends) != 0)
-        p->errors.cut = true;
-    result->output = p->output.kept.data;
-    result->output_len = p->output.kept.len;
-    result->output_bytes = p->output.total;
-    result->output_truncated = p->output.cut;
-    result->errors = p->errors.ends.head.data;
-    result->errors_len = p->errors.ends.head.len;
-    result->errors_bytes = p->errors.total;
-    result->errors_truncated =
-        p->errors.cut || p->errors.total > p->errors.limit;
-    result->duration_us = noe_clock_us() - p->started_us;
-    result->cpu_user_us = p->ended ? p->end.cpu_user_us : -1;
-    result->cpu_system_us = p->ended ? p->end.cpu_system_us : -1;
-    result->max_rss_bytes = p->ended ? p->end.max_rss_bytes : -1;
-    result->enforced = enforced(p);
-    result->denied_processes = p->ended ? p->end.denied_process : 0;
-}
-
-/* Where the program never ran, all that came on stderr is the wrapper's. */
-static void explain_silence(struct noe_process *p)
-{
-    if (p->failure.fault != NOE_FAULT_NONE)
+    if (p->standby.seat < 0 || p->by_fork) {
+        noe_fd_close(&p->child.pidfd);
+        noe_fd_close(&p->standby.seat);
+        noe_fd_close(&p->standby.file);
+        noe_group_drop(&p->group);
         return;
-    const struct noe_buffer *said = &p->errors.ends.head;
-    int len = (int)(said->len < 400 ? said->len : 400);
-    while (len > 0 && said->data[len - 1] == '\n')
-        len--;
-    if (p->wrapped && p->cause == NOE_REASON_NONE)
-        noe_error_set(&p->failure, NOE_FAULT_SANDBOX, 0, "bwrap", "%.*s", len,
-                      len > 0 ? said->data : "");
-    else
-        noe_error_set(&p->failure, NOE_FAULT_SPAWN, 0, "spawn",
-                      "ended before the program could start");
+    }
+    noe_standby_return(p->launcher, &p->standby, fit);
+    p->child.pidfd = -1;
 }
 
 static void close_streams(struct noe_process *p)
@@ -668,40 +151,20 @@ static void close_streams(struct noe_process *p)
     noe_inlet_close(&p->input, set);
     noe_outlet_close(&p->output, set);
     noe_outlet_close(&p->errors, set);
+    noe_channel_close(&p->channel, set);
     if (p->child.pidfd >= 0 && set >= 0)
         stop_polling_child(p);
-    noe_fd_close(&p->child.pidfd);
+    give_up_child(p, false);
     noe_fd_close(&p->control);
-}
-
-/* A program may kill the jail before that has said that it started it. */
-static bool may_have_run(const struct noe_process *p, int jail_status)
-{
-    if (p->ended)
-        return p->end.may_have_run;
-    return jail_status < 0 || WIFSIGNALED(jail_status);
-}
-
-/* By us or by the jail. */
-static bool was_ended(const struct noe_process *p)
-{
-    return p->cause != NOE_REASON_NONE ||
-           (p->ended && p->end.cause != NOE_JAIL_CAUSE_NONE);
-}
-
-static bool nothing_ran(const struct noe_process *p)
-{
-    if (!p->supervised)
-        return false;
-    return p->failure.fault != NOE_FAULT_NONE ||
-           (!p->started && !was_ended(p) && !may_have_run(p, p->status));
+    noe_fd_close(&p->work_dir);
+    noe_fd_close(&p->unread);
 }
 
 /* When the host must act, if nothing happens before; INT64_MAX: never. */
 static int64_t next_deadline_us(const struct noe_process *p)
 {
-    if (p->phase == DRAINING)
-        return was_ended(p) ? 0 : p->deadline_us;
+    if (p->phase == NOE_PHASE_DRAINING)
+        return noe_result_was_ended(p) ? 0 : p->deadline_us;
     if (p->cause != NOE_REASON_NONE)
         return p->patience_us;
     if (p->deadline_us == INT64_MAX || !p->supervised)
@@ -719,8 +182,8 @@ static void settle(struct noe_process *p)
         has_status = p->ended && p->end.has_status;
         status = p->end.status;
     }
-    fill_result(p, has_status, status);
-    p->phase = DONE;
+    noe_result_fill(p, has_status, status);
+    p->phase = NOE_PHASE_DONE;
 }
 
 /* Far ends that do not take what is theirs have had their time. */
@@ -730,8 +193,8 @@ static void give_up_flushing(struct noe_process *p)
 
     noe_outlet_give_up(&p->output, p->poller);
     noe_outlet_give_up(&p->errors, p->poller);
-    if ((late[0] || late[1]) && !was_ended(p))
-        stream_failed(p, late[0] ? STDOUT : STDERR, ETIMEDOUT);
+    if ((late[0] || late[1]) && !noe_result_was_ended(p))
+        stream_failed(p, late[0] ? NOE_STDOUT : NOE_STDERR, ETIMEDOUT);
 }
 
 /* Reads what is left of a run that is over, as far as it can be shown and
@@ -749,30 +212,39 @@ static void drain(struct noe_process *p)
         settle(p);
 }
 
+/* What it said last can still be taken; nothing can be said to it. */
+static void hear_last_frames(struct noe_process *p)
+{
+    if (p->has_channel)
+        noe_channel_move(&p->channel, p->poller);
+}
+
 /* The child has ended, with `status` as from wait, or -1 if nobody knows. */
 static void finish(struct noe_process *p, int status)
 {
     p->status = status;
+    p->begun = noe_process_has_begun(p);
     if (p->supervised)
-        hear_jail(p);
-    p->phase = DRAINING;
+        noe_supervisor_hear(p);
+    p->phase = NOE_PHASE_DRAINING;
     p->output_stop = p->output.total + READ_AT_THE_END;
     p->errors_stop = p->errors.total + READ_AT_THE_END;
     stop_polling_child(p);
-    noe_fd_close(&p->child.pidfd);
-    if (!nothing_ran(p)) {
+    give_up_child(p, p->ended && !p->end.retires);
+    hear_last_frames(p);
+    if (!noe_result_nothing_ran(p)) {
         drain(p);
         return;
     }
     read_errors(p, p->errors_stop);
     close_streams(p);
-    explain_silence(p);
-    p->phase = NOTHING_RAN;
+    noe_result_explain(p);
+    p->phase = NOE_PHASE_NOTHING_RAN;
 }
 
 static void check_clock(struct noe_process *p)
 {
-    if (p->phase != RUNNING || noe_clock_us() < next_deadline_us(p))
+    if (p->phase != NOE_PHASE_RUNNING || noe_clock_us() < next_deadline_us(p))
         return;
     if (p->cause == NOE_REASON_NONE)
         end_for(p, NOE_REASON_TIMEOUT);
@@ -780,16 +252,47 @@ static void check_clock(struct noe_process *p)
         (void)syscall(SYS_pidfd_send_signal, p->child.pidfd, SIGKILL, NULL, 0);
 }
 
+/* Of a run by the launcher: the supervisor has closed the control socket, or is
+ * itself no more. */
+static bool is_over_far(const struct noe_process *p)
+{
+    struct pollfd fds[] = {{p->control, POLLRDHUP, 0},
+                           {p->child.pidfd, POLLIN, 0}};
+
+    return poll(fds, 2, 0) > 0;
+}
+
 static void check_child(struct noe_process *p)
 {
-    int status;
+    int status = -1;
 
-    if (noe_child_reap(&p->child, &status))
+    if (p->by_launcher ? is_over_far(p) : noe_child_reap(&p->child, &status))
         finish(p, status);
+}
+
+/* All that the program will ever have written is in the pipes: whether it was
+ * too much is known before anything that it left is looked at. */
+static void hear_control(struct noe_process *p)
+{
+    bool before = p->holding;
+
+    noe_supervisor_hear(p);
+    /* A supervisor that is our child closes it as it ends, and only its end is
+     * news. */
+    if (p->ended && !p->by_launcher)
+        (void)epoll_ctl(p->poller, EPOLL_CTL_DEL, p->control, NULL);
+    if (before || !p->holding)
+        return;
+    read_output(p, p->output.total + READ_AT_THE_END);
+    read_errors(p, p->errors.total + READ_AT_THE_END);
+    hear_last_frames(p);
 }
 
 static void handle(struct noe_process *p, int fd)
 {
+    if (fd == p->control && p->listens)
+        hear_control(p);
+
     if (fd == p->output.pipe.fd)
         read_output(p, p->output.total + READ_PER_STEP);
     else if (fd == p->errors.pipe.fd)
@@ -797,32 +300,50 @@ static void handle(struct noe_process *p, int fd)
     else if (fd == p->input.pipe.fd || fd == p->input.from.end.fd)
         feed(p);
     else if (fd == p->output.to.end.fd)
-        flush(p, &p->output, STDOUT);
+        flush(p, &p->output, NOE_STDOUT);
     else if (fd == p->errors.to.end.fd)
-        flush(p, &p->errors, STDERR);
-    else if (fd == p->child.pidfd)
+        flush(p, &p->errors, NOE_STDERR);
+    else if (fd == p->channel.end.fd)
+        noe_channel_move(&p->channel, p->poller);
+    else if (fd == p->child.pidfd || fd == p->control)
         check_child(p);
 }
 
 static bool is_over(const struct noe_process *p)
 {
-    return p->phase == DONE || p->phase == NOTHING_RAN;
+    return p->phase == NOE_PHASE_DONE || p->phase == NOE_PHASE_NOTHING_RAN;
 }
 
 static int report(const struct noe_process *p, struct noe_error *err)
 {
-    if (p->phase == NOTHING_RAN && err != NULL)
-        *err = p->failure;
-    return p->phase == NOTHING_RAN ? -1 : p->phase == DONE;
+    if (p->phase == NOE_PHASE_NOTHING_RAN)
+        noe_error_copy(err, &p->failure);
+    return p->phase == NOE_PHASE_NOTHING_RAN ? -1 : p->phase == NOE_PHASE_DONE;
 }
 
 /* Until a wrapper has said that the program runs, what comes may be its own. */
 static bool may_show(struct noe_process *p)
 {
-    if (p->phase == RUNNING && p->wrapped && !p->started)
-        hear_jail(p);
-    return p->phase != NOTHING_RAN &&
-           (p->phase != RUNNING || !p->wrapped || p->started);
+    if (p->phase == NOE_PHASE_RUNNING && p->wrapped && !p->started)
+        noe_supervisor_hear(p);
+    return p->phase != NOE_PHASE_NOTHING_RAN &&
+           (p->phase != NOE_PHASE_RUNNING || !p->wrapped || p->started);
+}
+
+static bool wants_a_piece(const struct noe_process *p)
+{
+    return noe_process_hungry(p) && !p->input.resting;
+}
+
+static bool may_collect(const struct noe_process *p)
+{
+    return p->holding && !p->released && p->phase == NOE_PHASE_RUNNING &&
+           p->cause == NOE_REASON_NONE;
+}
+
+static bool is_asked(const struct noe_process *p)
+{
+    return p->question_count > 0 && p->phase == NOE_PHASE_RUNNING;
 }
 
 /* Whether the caller has something to do before the next step. */
@@ -830,7 +351,8 @@ static bool has_news(struct noe_process *p)
 {
     bool shows = p->output.tap.len > 0 || p->errors.tap.len > 0;
 
-    return (shows && may_show(p)) || noe_process_hungry(p);
+    return (shows && may_show(p)) || wants_a_piece(p) ||
+           noe_channel_has_frame(&p->channel) || may_collect(p) || is_asked(p);
 }
 
 /* Waits for at most `timeout_ms` for something to do, and does it. */
@@ -843,8 +365,10 @@ static void step(struct noe_process *p, int timeout_ms)
     for (int i = 0; i < count && !is_over(p); i++)
         handle(p, events[i].data.fd);
     check_clock(p);
-    if (p->phase == DRAINING)
+    if (p->phase == NOE_PHASE_DRAINING)
         drain(p);
+    if (p->forks != NULL && !is_over(p))
+        noe_forks_tend(p->forks, p->child.pid);
 }
 
 int noe_process_step(struct noe_process *process, struct noe_error *err)
@@ -860,7 +384,8 @@ int noe_process_timeout_ms(const struct noe_process *process)
     bool flushes =
         process->output.queue_len > 0 || process->errors.queue_len > 0;
 
-    if (is_over(process) || (process->phase == DRAINING && !flushes))
+    if (is_over(process) || is_asked(process) ||
+        (process->phase == NOE_PHASE_DRAINING && !flushes))
         return 0;
     int64_t deadline = next_deadline_us(process);
     if (deadline == INT64_MAX)
@@ -901,25 +426,29 @@ int noe_process_wait(struct noe_process *process, int timeout_ms,
 int noe_process_wait_started(struct noe_process *process, int timeout_ms,
                              struct noe_error *err)
 {
-    if (process->phase != RUNNING || !process->supervised)
-        return process->phase == NOTHING_RAN ? report(process, err) : 1;
-    struct pollfd fds[] = {{process->control, POLLIN, 0},
+    if (process->phase != NOE_PHASE_RUNNING || !process->supervised)
+        return process->phase == NOE_PHASE_NOTHING_RAN ? report(process, err)
+                                                       : 1;
+    struct pollfd fds[] = {{process->control, POLLIN | POLLRDHUP, 0},
                            {process->child.pidfd, POLLIN, 0}};
     if (!process->started && poll(fds, 2, timeout_ms) > 0)
-        hear_jail(process);
-    if (process->failure.fault != NOE_FAULT_NONE || fds[1].revents != 0)
-        while (process->phase == RUNNING)
+        noe_supervisor_hear(process);
+    bool closed =
+        process->by_launcher && (fds[0].revents & (POLLRDHUP | POLLHUP)) != 0;
+    if (process->failure.fault != NOE_FAULT_NONE || fds[1].revents != 0 ||
+        closed)
+        while (process->phase == NOE_PHASE_RUNNING)
             (void)noe_process_wait(process, -1, NULL);
-    if (process->phase == NOTHING_RAN)
+    if (process->phase == NOE_PHASE_NOTHING_RAN)
         return report(process, err);
-    return process->started || process->phase != RUNNING;
+    return process->started || process->phase != NOE_PHASE_RUNNING;
 }
 
 size_t noe_process_take(struct noe_process *process, int stream,
                         const char **data)
 {
     struct noe_outlet *outlet =
-        stream == STDOUT ? &process->output : &process->errors;
+        stream == NOE_STDOUT ? &process->output : &process->errors;
     size_t len = outlet->tap.len;
 
     if (len == 0 || !may_show(process))
@@ -931,7 +460,7 @@ size_t noe_process_take(struct noe_process *process, int stream,
 
 bool noe_process_hungry(const struct noe_process *process)
 {
-    return process->input.hungry && process->phase == RUNNING;
+    return process->input.hungry && process->phase == NOE_PHASE_RUNNING;
 }
 
 void noe_process_feed(struct noe_process *process, const void *data, size_t len)
@@ -939,12 +468,83 @@ void noe_process_feed(struct noe_process *process, const void *data, size_t len)
     if (!noe_process_hungry(process) || !is_ours(process))
         return;
     noe_inlet_give(&process->input, data, len, process->poller);
-    stream_failed(process, STDIN, process->input.failure);
+    stream_failed(process, NOE_STDIN, process->input.failure);
+}
+
+void noe_process_rest(struct noe_process *process)
+{
+    if (!noe_process_hungry(process) || !is_ours(process))
+        return;
+    noe_inlet_rest(&process->input, process->poller);
+    stream_failed(process, NOE_STDIN, process->input.failure);
+}
+
+enum noe_channel_state
+noe_process_channel_state(const struct noe_process *process)
+{
+    if (!process->has_channel)
+        return NOE_CHANNEL_NONE;
+    if (process->channel.broken)
+        return NOE_CHANNEL_BROKEN;
+    return process->channel.closed ? NOE_CHANNEL_CLOSED : NOE_CHANNEL_OPEN;
+}
+
+const char *noe_process_channel_take(struct noe_process *process, size_t *len)
+{
+    const char *frame = noe_channel_take(&process->channel, len);
+
+    if (frame != NULL && is_ours(process))
+        noe_channel_watch(&process->channel, process->poller);
+    return frame;
+}
+
+int noe_process_channel_put(struct noe_process *process, const void *data,
+                            size_t len)
+{
+    if (is_ours(process) && process->phase == NOE_PHASE_RUNNING)
+        return noe_channel_put(&process->channel, data, len, process->poller);
+    errno = EPIPE;
+    return -1;
+}
+
+const char *noe_process_question(struct noe_process *process, uint32_t *id,
+                                 uint16_t *port)
+{
+    struct noe_process *p = process;
+
+    if (p->question_count == 0)
+        return NULL;
+    p->question = p->questions[0];
+    p->question_count--;
+    memmove(p->questions, p->questions + 1,
+            p->question_count * sizeof(*p->questions));
+    *id = p->question.id;
+    *port = (uint16_t)p->question.port;
+    return p->question.host;
+}
+
+int noe_process_work_dir(struct noe_process *process, int64_t *until_us)
+{
+    bool runs = !process->holding && process->phase == NOE_PHASE_RUNNING;
+
+    if (!may_collect(process) && !runs)
+        return -1;
+    *until_us = runs ? INT64_MAX : process->held_until_us;
+    return process->work_dir;
+}
+
+void noe_process_release(struct noe_process *process)
+{
+    if (!process->holding || process->released || !is_ours(process))
+        return;
+    process->released = true;
+    if (noe_supervisor_command(process, NOE_JAIL_RELEASE, 0) != 0)
+        shutdown(process->control, SHUT_WR);
 }
 
 const struct noe_result *noe_process_result(const struct noe_process *process)
 {
-    return process->phase == DONE ? &process->result : NULL;
+    return process->phase == NOE_PHASE_DONE ? &process->result : NULL;
 }
 
 int noe_process_pollfd(const struct noe_process *process)
@@ -969,9 +569,48 @@ int noe_process_pid(const struct noe_process *process)
     return process->child.pid;
 }
 
+bool noe_process_by_launcher(const struct noe_process *process)
+{
+    return process->by_launcher && !process->by_fork;
+}
+
+bool noe_process_serves(const struct noe_process *process)
+{
+    return process->forks != NULL && process->phase == NOE_PHASE_RUNNING;
+}
+
+size_t noe_process_places(const struct noe_process *process)
+{
+    return process->forks != NULL ? process->forks->idle_count : 0;
+}
+
+int noe_process_put_file(struct noe_process *process, const void *data,
+                         size_t len)
+{
+    int *fd = &process->standby.file;
+    size_t done = 0;
+
+    errno = EBADF;
+    while (*fd >= 0 && done < len) {
+        ssize_t wrote = write(*fd, (const char *)data + done, len - done);
+        if (wrote < 0 && errno != EINTR)
+            break;
+        done += wrote > 0 ? (size_t)wrote : 0;
+    }
+    bool whole = *fd >= 0 && done == len;
+    noe_fd_close(fd);
+    return whole ? 0 : -1;
+}
+
+void noe_process_retire(struct noe_process *process)
+{
+    if (is_ours(process))
+        noe_forks_close(process->forks);
+}
+
 int noe_process_kill(struct noe_process *process, int signal)
 {
-    if (process->phase != RUNNING || !is_ours(process)) {
+    if (process->phase != NOE_PHASE_RUNNING || !is_ours(process)) {
         errno = ESRCH;
         return -1;
     }
@@ -982,7 +621,43 @@ int noe_process_kill(struct noe_process *process, int signal)
         errno = EINVAL;
         return -1;
     }
-    return command_jail(process, NOE_JAIL_SIGNAL, signal);
+    return noe_supervisor_command(process, NOE_JAIL_SIGNAL, signal);
+}
+
+static bool can_be_told(const struct noe_process *p)
+{
+    return p->supervised && p->phase == NOE_PHASE_RUNNING && is_ours(p);
+}
+
+int noe_process_kill_group(struct noe_process *process, int signal)
+{
+    errno = signal <= 0 || signal >= NSIG ? EINVAL : ESRCH;
+    if (errno == EINVAL || !can_be_told(process))
+        return -1;
+    return noe_supervisor_command(process, NOE_JAIL_SIGNAL_GROUP, signal);
+}
+
+uint64_t noe_process_signalled(const struct noe_process *process)
+{
+    return process->signalled;
+}
+
+int noe_process_set_terms(struct noe_process *process, int64_t timeout_ms,
+                          uint64_t cpu_ms)
+{
+    errno = ESRCH;
+    if (!can_be_told(process))
+        return -1;
+    process->deadline_us = INT64_MAX;
+    if (timeout_ms >= 0 && timeout_ms < INT64_MAX / 2000)
+        process->deadline_us = noe_clock_us() + timeout_ms * 1000;
+    return noe_supervisor_terms(process, cpu_ms);
+}
+
+int noe_process_answer(struct noe_process *process, uint32_t id, bool yes)
+{
+    errno = ESRCH;
+    return can_be_told(process) ? noe_supervisor_answer(process, id, yes) : -1;
 }
 
 void noe_process_cancel(struct noe_process *process)
@@ -996,11 +671,13 @@ static void abandon(struct noe_process *p)
 {
     if (p->supervised) {
         shutdown(p->control, SHUT_RDWR); /* whoever else holds a copy of it */
-        wake_jail(p);
+        noe_supervisor_wake(p);
     } else {
         kill_bare(p);
     }
     stop_polling_child(p);
+    if (p->by_launcher)
+        return; /* it is the launcher's to reap */
     noe_launcher_adopt(p->launcher, &p->child);
     p->child.pidfd = -1;
 }
@@ -1015,58 +692,11 @@ void noe_process_close(struct noe_process *process)
     close_streams(p);
     if (p->owns_poller)
         noe_fd_close(&p->poller);
+    noe_forks_free(p->forks);
     noe_outlet_free(&p->output);
     noe_outlet_free(&p->errors);
+    noe_channel_free(&p->channel);
+    free(p->report);
+    free(p->questions);
     free(p);
-}
-
-const char *noe_reason_name(enum noe_reason reason)
-{
-    static const char *const names[] = {
-        [NOE_REASON_NONE] = "none",
-        [NOE_REASON_EXIT] = "exit",
-        [NOE_REASON_SIGNAL] = "signal",
-        [NOE_REASON_TIMEOUT] = "timeout",
-        [NOE_REASON_OUTPUT_LIMIT] = "output_limit",
-        [NOE_REASON_MEMORY_LIMIT] = "memory_limit",
-        [NOE_REASON_CPU_LIMIT] = "cpu_limit",
-        [NOE_REASON_CANCELLED] = "cancelled",
-        [NOE_REASON_STATUS_LOST] = "status_lost",
-        [NOE_REASON_STREAM_FAILED] = "stream_failed"};
-
-    return names[reason];
-}
-
-const char *noe_enforced_name(uint32_t bit)
-{
-    static const struct {
-        uint32_t bit;
-        const char *name;
-    } names[] = {{NOE_ENFORCED_USER_NS, "user_ns"},
-                 {NOE_ENFORCED_MOUNT_NS, "mount_ns"},
-                 {NOE_ENFORCED_PID_NS, "pid_ns"},
-                 {NOE_ENFORCED_NET_NS, "net_ns"},
-                 {NOE_ENFORCED_IPC_NS, "ipc_ns"},
-                 {NOE_ENFORCED_UTS_NS, "uts_ns"},
-                 {NOE_ENFORCED_CGROUP_NS, "cgroup_ns"},
-                 {NOE_ENFORCED_HOST_UID, "host_uid"},
-                 {NOE_ENFORCED_LANDLOCK, "landlock"},
-                 {NOE_ENFORCED_SECCOMP, "seccomp"},
-                 {NOE_ENFORCED_NO_NEW_PRIVS, "no_new_privs"},
-                 {NOE_ENFORCED_CAPS, "caps"},
-                 {NOE_ENFORCED_NO_PROCESS, "no_process"},
-                 {NOE_ENFORCED_TREE_KILL, "tree_kill"},
-                 {NOE_ENFORCED_HOST_DEATH, "host_death"},
-                 {NOE_ENFORCED_MEMORY_CGROUP, "memory_cgroup"},
-                 {NOE_ENFORCED_MEMORY_SAMPLED, "memory_sampled"},
-                 {NOE_ENFORCED_CPU_SAMPLED, "cpu_sampled"},
-                 {NOE_ENFORCED_PIDS_CGROUP, "pids_cgroup"},
-                 {NOE_ENFORCED_PIDS_RLIMIT, "pids_rlimit"},
-                 {NOE_ENFORCED_TMPFS_LIMITS, "tmpfs_limits"},
-                 {NOE_ENFORCED_FRESH_PROC, "fresh_proc"}};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-        if (names[i].bit == bit)
-            return names[i].name;
-    return NULL;
 }

@@ -10,14 +10,12 @@
 #include <unistd.h>
 
 #include "argv.h"
+#include "base/hosts.h"
+#include "base/inside.h"
 #include "error.h"
+#include "request.h"
 
-enum {
-    /* Not 65534: what belongs to somebody else looks like 65534 inside, and
-     * would look like the stage's own. */
-    INSIDE_ID = 65533,
-    MAX_BINDS = 4096
-};
+enum { MAX_BINDS = 4096 };
 
 /* Absolute, and without empty, "." or ".." components, so that a path says
  * where it leads but for symbolic links. */
@@ -53,6 +51,13 @@ static bool is_reserved(const char *path)
     return false;
 }
 
+/* Shared memory is files in memory, and may be all that can be written to. */
+static bool is_forbidden_source(const char *path)
+{
+    return is_reserved(path) && (!is_at_or_below(path, NOE_INSIDE_SHM) ||
+                                 strcmp(path, NOE_INSIDE_SHM) == 0);
+}
+
 static int refuse(struct noe_error *err, const char *what, const char *path,
                   const char *why)
 {
@@ -69,7 +74,7 @@ static int check_bind(const struct noe_bind *bind, const char *what,
         if (!is_plain_path(ends[i]))
             return refuse(err, what, ends[i],
                           "must be an absolute path without '.', '..' or '//'");
-        if (is_reserved(ends[i]))
+        if (i == 0 ? is_forbidden_source(ends[i]) : is_reserved(ends[i]))
             return refuse(err, what, ends[i],
                           "is not allowed: /proc, /sys and /dev are private");
     }
@@ -101,7 +106,7 @@ static int check_links(const struct noe_sandbox *sandbox,
 
 int noe_sandbox_check_source(const char *resolved, struct noe_error *err)
 {
-    if (is_plain_path(resolved) && !is_reserved(resolved))
+    if (is_plain_path(resolved) && !is_forbidden_source(resolved))
         return 0;
     return refuse(err, "the bind of", resolved,
                   "is not allowed, by whatever link it is named");
@@ -128,11 +133,19 @@ static int check_same_name(const struct noe_bind *bind, struct noe_error *err)
                   "cannot have another name: Landlock hides nothing");
 }
 
+static int check_private_dir(const struct noe_sandbox *sandbox,
+                             struct noe_error *err)
+{
+    if (is_plain_path(sandbox->private_dir))
+        return 0;
+    return refuse(err, "private_dir", sandbox->private_dir,
+                  "must be an absolute path: Landlock can make none");
+}
+
 static int check_names(const struct noe_sandbox *sandbox, struct noe_error *err)
 {
-    if (!is_plain_path(sandbox->private_dir))
-        return refuse(err, "private_dir", sandbox->private_dir,
-                      "must be an absolute path: Landlock can make none");
+    if (check_private_dir(sandbox, err) != 0)
+        return -1;
     for (size_t i = 0; i < sandbox->rw_bind_count; i++)
         if (check_same_name(&sandbox->rw_binds[i], err) != 0)
             return -1;
@@ -142,8 +155,99 @@ static int check_names(const struct noe_sandbox *sandbox, struct noe_error *err)
     return 0;
 }
 
+static bool is_at_or_below_any(const char *path, const struct noe_bind *list,
+                               size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_at_or_below(path, list[i].target))
+            return true;
+    return false;
+}
+
+const char *noe_sandbox_start_dir(const struct noe_sandbox *sandbox)
+{
+    const char *dir = sandbox->work_dir;
+
+    if (dir == NULL || sandbox->backend == NOE_BACKEND_LANDLOCK ||
+        strcmp(dir, NOE_INSIDE_WORK) == 0 ||
+        is_at_or_below_any(dir, sandbox->rw_binds, sandbox->rw_bind_count) ||
+        is_at_or_below_any(dir, sandbox->ro_binds, sandbox->ro_bind_count) ||
+        is_at_or_below_any(dir, sandbox->links, sandbox->link_count))
+        return NULL;
+    return dir;
+}
+
+static int check_work_dir(const struct noe_sandbox *sandbox,
+                          struct noe_error *err)
+{
+    const char *dir = sandbox->work_dir;
+
+    if (dir == NULL)
+        return 0;
+    if (!is_plain_path(dir))
+        return refuse(err, "work_dir", dir,
+                      "must be an absolute path without '.', '..' or '//'");
+    if (sandbox->backend != NOE_BACKEND_LANDLOCK && is_reserved(dir) &&
+        !noe_inside_is_private(dir))
+        return refuse(err, "work_dir", dir,
+                      "is not allowed: /proc, /sys and /dev are private");
+    return 0;
+}
+
+/* A number that means nothing here must not be taken for no wall. */
+static int check_words(const struct noe_sandbox *sandbox, struct noe_error *err)
+{
+    if ((unsigned)sandbox->backend > NOE_BACKEND_LANDLOCK)
+        return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "sandbox",
+                             "there is no backend %d", (int)sandbox->backend);
+    if ((unsigned)sandbox->network > NOE_NETWORK_NO_IP)
+        return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "sandbox",
+                             "there is no network %d", (int)sandbox->network);
+    return 0;
+}
+
+/* A list that nothing could hold is no list. */
+static int check_hosts(const struct noe_sandbox *sandbox, struct noe_error *err)
+{
+    bool listed = sandbox->network == NOE_NETWORK_LIST;
+    bool learns = sandbox->learn != 0;
+    struct noe_host host;
+
+    if (listed != (sandbox->host_count > 0 || learns) ||
+        sandbox->host_count > NOE_HOSTS_MAX)
+        return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "sandbox",
+                             "a list of hosts has 1 to %d entries, and its "
+                             "network is the list",
+                             NOE_HOSTS_MAX);
+    if (listed && sandbox->backend != NOE_BACKEND_NATIVE &&
+        sandbox->backend != NOE_BACKEND_BWRAP)
+        return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "sandbox",
+                             "only native and bwrap can hold a list of hosts");
+    for (size_t i = 0; i < sandbox->host_count; i++)
+        if (sandbox->hosts[i] == NULL ||
+            noe_host_parse(sandbox->hosts[i], &host) != 0)
+            return refuse(err, "the host", sandbox->hosts[i],
+                          "is not NAME:PORT or ADDRESS:PORT");
+    return 0;
+}
+
+bool noe_sandbox_asks(const struct noe_sandbox *sandbox)
+{
+    struct noe_host host;
+
+    if (sandbox->network != NOE_NETWORK_LIST)
+        return false;
+    for (size_t i = 0; i < sandbox->host_count; i++)
+        if (noe_host_parse(sandbox->hosts[i], &host) == 0 &&
+            host.kind == NOE_HOST_ASKED)
+            return true;
+    return false;
+}
+
 int noe_sandbox_check(const struct noe_sandbox *sandbox, struct noe_error *err)
 {
+    if (check_words(sandbox, err) != 0 || check_hosts(sandbox, err) != 0)
+        return -1;
     if (sandbox->ro_bind_count > MAX_BINDS ||
         sandbox->rw_bind_count > MAX_BINDS || sandbox->link_count > MAX_BINDS)
         return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "sandbox",
@@ -160,11 +264,12 @@ int noe_sandbox_check(const struct noe_sandbox *sandbox, struct noe_error *err)
     if (check_links(sandbox, sandbox->rw_binds, sandbox->rw_bind_count, err) ||
         check_links(sandbox, sandbox->ro_binds, sandbox->ro_bind_count, err))
         return -1;
-    if (sandbox->work_dir != NULL && !is_plain_path(sandbox->work_dir))
-        return refuse(err, "work_dir", sandbox->work_dir,
-                      "must be an absolute path without '.', '..' or '//'");
+    if (check_work_dir(sandbox, err) != 0)
+        return -1;
     if (sandbox->backend == NOE_BACKEND_LANDLOCK)
         return check_names(sandbox, err);
+    if (sandbox->backend == NOE_BACKEND_NONE && sandbox->private_dir != NULL)
+        return check_private_dir(sandbox, err);
     if (sandbox->backend == NOE_BACKEND_BWRAP &&
         !is_plain_path(sandbox->bwrap_path))
         return refuse(err, "bwrap_path", sandbox->bwrap_path,
@@ -267,16 +372,48 @@ static void add_namespaces(struct noe_argv *argv,
 {
     noe_argv_add_all(argv, "--unshare-user", "--unshare-pid", "--unshare-ipc",
                      "--unshare-uts", "--unshare-cgroup-try", (char *)NULL);
-    if (sandbox->network == NOE_NETWORK_NONE)
+    if (sandbox->network != NOE_NETWORK_HOST)
         noe_argv_add(argv, "--unshare-net");
     noe_argv_add(argv, "--uid");
-    noe_argv_add_number(argv, INSIDE_ID);
+    noe_argv_add_number(argv, NOE_INSIDE_ID);
     noe_argv_add(argv, "--gid");
-    noe_argv_add_number(argv, INSIDE_ID);
+    noe_argv_add_number(argv, NOE_INSIDE_ID);
     /* As process 1 our init can be neither killed nor slowed down. */
-    noe_argv_add_all(argv, "--hostname", "noether", "--new-session",
+    noe_argv_add_all(argv, "--hostname", NOE_INSIDE_HOST, "--new-session",
                      "--as-pid-1", "--die-with-parent", "--cap-drop", "ALL",
                      (char *)NULL);
+    /* For init alone, which furnishes the network and gives these up. */
+    if (sandbox->network != NOE_NETWORK_HOST)
+        noe_argv_add_all(argv, "--cap-add", "CAP_NET_ADMIN", "--cap-add",
+                         "CAP_SETPCAP", (char *)NULL);
+    if (sandbox->network == NOE_NETWORK_LIST)
+        noe_argv_add_all(argv, "--cap-add", "CAP_NET_BIND_SERVICE",
+                         (char *)NULL);
+}
+
+/* With `--dev` there are terminals, for which bubblewrap makes a second user
+ * namespace within the one that has the network: init would have no right over
+ * that. A network of its own is furnished, and has no terminals. */
+static void add_devices(struct noe_argv *argv,
+                        const struct noe_sandbox *sandbox)
+{
+    static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full",
+                                        "/dev/random", "/dev/urandom"};
+    static const char *const links[][2] = {{"/proc/self/fd", "/dev/fd"},
+                                           {"/proc/self/fd/0", "/dev/stdin"},
+                                           {"/proc/self/fd/1", "/dev/stdout"},
+                                           {"/proc/self/fd/2", "/dev/stderr"}};
+
+    if (sandbox->network == NOE_NETWORK_HOST) {
+        noe_argv_add_all(argv, "--dev", "/dev", (char *)NULL);
+        return;
+    }
+    noe_argv_add_all(argv, "--dir", "/dev", (char *)NULL);
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(*nodes); i++)
+        noe_argv_add_all(argv, "--dev-bind", nodes[i], nodes[i], (char *)NULL);
+    for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++)
+        noe_argv_add_all(argv, "--symlink", links[i][0], links[i][1],
+                         (char *)NULL);
 }
 
 /* /proc is made read-only as a whole: started by root, bubblewrap leaves
@@ -286,17 +423,26 @@ static void add_files(struct noe_argv *argv, const struct noe_sandbox *sandbox,
                       const struct noe_limits *limits,
                       const struct noe_place *places, size_t count)
 {
-    add_private(argv, "/tmp", limits);
-    add_private(argv, "/work", limits);
+    const char *start = noe_sandbox_start_dir(sandbox);
+    bool within = start != NULL && noe_inside_is_private(start);
+
+    add_private(argv, NOE_INSIDE_TMP, limits);
+    add_private(argv, NOE_INSIDE_WORK, limits);
+    if (start != NULL && !within)
+        add_private(argv, start, limits);
     add_binds(argv, places, count);
     for (size_t i = 0; i < sandbox->link_count; i++)
         noe_argv_add_all(argv, "--symlink", sandbox->links[i].source,
                          sandbox->links[i].target, (char *)NULL);
-    noe_argv_add_all(argv, "--proc", "/proc", "--remount-ro", "/proc", "--dev",
-                     "/dev", (char *)NULL);
-    add_private(argv, "/dev/shm", limits);
+    noe_argv_add_all(argv, "--proc", "/proc", "--remount-ro", "/proc",
+                     (char *)NULL);
+    add_devices(argv, sandbox);
+    add_private(argv, NOE_INSIDE_SHM, limits);
+    if (within)
+        noe_argv_add_all(argv, "--dir", start, (char *)NULL);
     noe_argv_add_all(argv, "--remount-ro", "/", "--chdir",
-                     sandbox->work_dir != NULL ? sandbox->work_dir : "/work",
+                     sandbox->work_dir != NULL ? sandbox->work_dir
+                                               : NOE_INSIDE_WORK,
                      (char *)NULL);
 }
 
@@ -344,9 +490,11 @@ char **noe_sandbox_bwrap_argv(const struct noe_sandbox *sandbox,
                               const char *const *program, struct noe_error *err)
 {
     struct noe_argv argv = {.count = 0};
+    struct noe_request request;
 
-    if (noe_sandbox_check(sandbox, err) != 0 ||
-        add_bwrap(&argv, sandbox, limits, err) != 0)
+    if (noe_request_read_sandbox(&request, sandbox, limits, err) != 0 ||
+        noe_sandbox_check(&request.sandbox, err) != 0 ||
+        add_bwrap(&argv, &request.sandbox, &request.limits, err) != 0)
         return NULL;
     for (; *program != NULL; program++)
         noe_argv_add(&argv, *program);
@@ -372,8 +520,10 @@ uint32_t noe_sandbox_enforced(const struct noe_sandbox *sandbox,
     bool native = sandbox->backend == NOE_BACKEND_NATIVE;
     if (native)
         bits |= NOE_ENFORCED_CGROUP_NS;
-    if (sandbox->network == NOE_NETWORK_NONE)
+    if (sandbox->network != NOE_NETWORK_HOST)
         bits |= NOE_ENFORCED_NET_NS;
+    if (sandbox->network == NOE_NETWORK_LIST)
+        bits |= NOE_ENFORCED_HOST_LIST;
     if (!sandbox->processes)
         bits |= NOE_ENFORCED_NO_PROCESS;
     /* bubblewrap limits the bytes of a private directory, not the files. */

@@ -13,6 +13,10 @@ int noe_sandbox_check(const struct noe_sandbox *sandbox, struct noe_error *err);
 /* Likewise for where a bind's source leads when its links are followed. */
 int noe_sandbox_check_source(const char *resolved, struct noe_error *err);
 
+/* The directory that has to be made for the program to start in; NULL: it will
+ * be there, bound or private. */
+const char *noe_sandbox_start_dir(const struct noe_sandbox *sandbox);
+
 struct noe_place {
     const struct noe_bind *bind;
     bool writable;
@@ -28,6 +32,9 @@ struct noe_place *noe_sandbox_places(const struct noe_sandbox *sandbox,
 char **noe_sandbox_wrapper(const struct noe_sandbox *sandbox,
                            const struct noe_limits *limits,
                            struct noe_error *err);
+
+/* Whether some of its hosts are such as the caller is asked about. */
+bool noe_sandbox_asks(const struct noe_sandbox *sandbox);
 
 /* What this backend enforces on this host, as enum noe_enforced. */
 uint32_t noe_sandbox_enforced(const struct noe_sandbox *sandbox,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -18,10 +19,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "error.h"
-#include "fd.h"
+#include "base/fd.h"
 
-enum { REPORT = 0 }; /* in place of an errno: EPERM, or the listener's answer */
+enum {             /* in place of an errno */
+       REPORT = 0, /* EPERM, or the listener's answer */
+       WATCH = -1  /* what the listener says */
+};
 
 enum { TMPFILE = O_TMPFILE & ~O_DIRECTORY }; /* the one bit that is its own */
 
@@ -109,7 +114,6 @@ static const struct rule mounts[] = {
  * makes every C library fall back to clone. */
 static const struct rule namespaces[] = {
     DENY(unshare, EPERM),
-    DENY(setns, EPERM),
     DENY(clone3, ENOSYS),
     DENY_IF(clone, EPERM, HAS(0, CLONE_NEWNS)),
     DENY_IF(clone, EPERM, HAS(0, CLONE_NEWCGROUP)),
@@ -118,6 +122,10 @@ static const struct rule namespaces[] = {
     DENY_IF(clone, EPERM, HAS(0, CLONE_NEWUSER)),
     DENY_IF(clone, EPERM, HAS(0, CLONE_NEWPID)),
     DENY_IF(clone, EPERM, HAS(0, CLONE_NEWNET)),
+};
+
+static const struct rule entering[] = {
+    DENY(setns, EPERM),
 };
 
 /* Parts of the kernel that are large, rarely needed, and where ways out were
@@ -176,6 +184,19 @@ static const struct rule machine[] = {
     DENY(vhangup, EPERM),
     DENY_IF(ioctl, EPERM, INT_IS(1, TIOCSTI)),
     DENY_IF(ioctl, EPERM, INT_IS(1, TIOCLINUX)),
+    DENY_IF(ioctl, EPERM, INT_IS(1, TIOCSETD)), /* loads a module for it */
+    /* Who gives back a socket last waits for what lingers in it, and that may
+     * be the host, to whom it was sent by the channel. */
+    DENY_IF(setsockopt, EPERM, INT_IS(1, SOL_SOCKET), INT_IS(2, SO_LINGER)),
+    /* Pages in pipes are counted for the user, all runs together: large ones
+     * here would make small ones elsewhere. */
+    DENY_IF(fcntl, EPERM, INT_IS(1, F_SETPIPE_SZ)),
+};
+
+enum {
+    IO_PRIORITY_OF_USER = 3,     /* IOPRIO_WHO_USER */
+    SHARE_PROCESSOR_COOKIE = 62, /* PR_SCHED_CORE, with another process */
+    NEWEST_PRCTL = 66            /* PR_GET_MDWE; the next is memory merge */
 };
 
 static const struct rule others[] = {
@@ -186,6 +207,11 @@ static const struct rule others[] = {
     DENY(kcmp, EPERM),
     DENY_IF(prlimit64, EPERM, IS_NOT(0, 0)),
     DENY_IF(setpriority, EPERM, INT_IS(0, PRIO_USER)),
+    DENY_IF(ioprio_set, EPERM, INT_IS(0, IO_PRIORITY_OF_USER)),
+    /* What is newer than the list, as an older kernel says it; and pages that
+     * are merged with equal ones of others tell of these by their time. */
+    DENY_IF(prctl, EINVAL, ABOVE(0, NEWEST_PRCTL)),
+    DENY_IF(prctl, EINVAL, INT_IS(0, SHARE_PROCESSOR_COOKIE)),
 };
 
 /* Process 1 has the program's user, whom the kernel lets change its limits,
@@ -196,6 +222,7 @@ static const struct rule process_1[] = {
     DENY_IF(sched_setscheduler, EPERM, INT_IS(0, 1)),
     DENY_IF(sched_setattr, EPERM, INT_IS(0, 1)),
     DENY_IF(sched_setaffinity, EPERM, INT_IS(0, 1)),
+    DENY_IF(ioprio_set, EPERM, INT_IS(1, 1)),
 };
 
 /* Without walls it has the user's other processes beside it. */
@@ -217,6 +244,13 @@ static const struct rule signals[] = {
     DENY(rt_sigqueueinfo, EPERM),
     DENY(rt_tgsigqueueinfo, EPERM),
     DENY(pidfd_send_signal, EPERM),
+    /* Nor those that a file sends to whom it is told to. */
+    DENY_IF(fcntl, EPERM, INT_IS(1, F_SETOWN)),
+    DENY_IF(fcntl, EPERM, INT_IS(1, F_SETOWN_EX)),
+    DENY_IF(fcntl, EPERM, INT_IS(1, F_SETSIG)),
+    DENY_IF(fcntl, EPERM, INT_IS(1, F_NOTIFY)),
+    DENY_IF(ioctl, EPERM, INT_IS(1, FIOSETOWN)),
+    DENY_IF(ioctl, EPERM, INT_IS(1, SIOCSPGRP)),
 };
 
 /* A program that lies in a directory of the host's with its owner's id is a way
@@ -254,21 +288,52 @@ static const struct rule attributes[] = {
     DENY(fremovexattr, EPERM),
 };
 
-/* Objects without a file name, which outlive the program. */
+/* Objects without a file name, which outlive the program; and by their numbers,
+ * which are small and listed, those of others are used. */
 static const struct rule shared_ipc[] = {
-    DENY(shmget, ENOSYS),  DENY(semget, ENOSYS),    DENY(msgget, ENOSYS),
-    DENY(mq_open, ENOSYS), DENY(mq_unlink, ENOSYS),
+    DENY(shmget, ENOSYS),       DENY(shmat, ENOSYS),
+    DENY(shmctl, ENOSYS),       DENY(shmdt, ENOSYS),
+    DENY(semget, ENOSYS),       DENY(semop, ENOSYS),
+    DENY(semtimedop, ENOSYS),   DENY(semctl, ENOSYS),
+    DENY(msgget, ENOSYS),       DENY(msgsnd, ENOSYS),
+    DENY(msgrcv, ENOSYS),       DENY(msgctl, ENOSYS),
+    DENY(mq_open, ENOSYS),      DENY(mq_unlink, ENOSYS),
+    DENY(mq_timedsend, ENOSYS), DENY(mq_timedreceive, ENOSYS),
+    DENY(mq_notify, ENOSYS),    DENY(mq_getsetattr, ENOSYS),
+};
+
+/* Watches on files take a path, and Landlock does not judge what they tell. */
+static const struct rule watches[] = {
+    DENY(inotify_init, ENOSYS),
+    DENY(inotify_init1, ENOSYS),
+    DENY(inotify_add_watch, ENOSYS),
 };
 
 static const struct rule pairs[] = {
     DENY_IF(socketpair, EAFNOSUPPORT, IS_NOT(0, AF_UNIX)),
 };
 
+/* Who has the same network namespace, and be it the host's, sees names of
+ * sockets, and meets them. A connected pair can be given one, too; to ask for a
+ * connection is enough where credentials are to be passed. */
+static const struct rule names[] = {
+    DENY(bind, EPERM),
+    DENY(connect, EPERM),
+};
+
+#define SOCKET_TYPE 0xf /* below SOCK_NONBLOCK and SOCK_CLOEXEC */
+
+/* One half of a datagram pair reaches any such socket of the host's by its
+ * path: so streams (1) and SOCK_SEQPACKET (5) only. */
+static const struct rule connected_pairs[] = {
+    DENY_IF(socketpair, ESOCKTNOSUPPORT, LACKS(1, 1)),
+    DENY_IF(socketpair, ESOCKTNOSUPPORT, HAS(1, 2)),
+    DENY_IF(socketpair, ESOCKTNOSUPPORT, HAS(1, 8)),
+};
+
 /* AF_INET, and AF_INET6, which differs from it in this bit. */
 #define IS_IP(arg) BITS_ARE(arg, ~(uint64_t)8, AF_INET)
 _Static_assert((AF_INET | 8) == AF_INET6, "both families match, and no other");
-
-#define SOCKET_TYPE 0xf /* below SOCK_NONBLOCK and SOCK_CLOEXEC */
 
 /*
  * Only streams (1) and datagrams (2), and no protocol beyond IP's own, for
@@ -301,10 +366,56 @@ static const struct rule starting[] = {
     DENY(vfork, REPORT),
     DENY_IF(clone, REPORT, LACKS(0, CLONE_THREAD)),
     DENY(execveat, REPORT),
+    DENY_IF(seccomp, EPERM, HAS(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
+};
+
+static const struct rule one_program[] = {
     DENY_IF(execve, REPORT, IS_NOT(3, PLACE_0)),
     DENY_IF(execve, REPORT, IS_NOT(4, PLACE_1)),
     DENY_IF(execve, REPORT, IS_NOT(5, PLACE_2)),
-    DENY_IF(seccomp, EPERM, HAS(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
+};
+
+static const struct rule no_program[] = {
+    DENY(execve, REPORT),
+};
+
+static const struct rule attempts[] = {
+    DENY(connect, WATCH),
+    DENY_IF(sendto, WATCH, IS_NOT(4, 0)),
+};
+
+/* What is made with bits that `births` refuses is not asked about, so that the
+ * kernel judges it by these rules alone. */
+#define WATCH_BIRTHS(call, flags, mode)                          \
+    DENY_IF(call, WATCH, BITS_ARE(flags, O_CREAT | TMPFILE, 0)), \
+        DENY_IF(call, WATCH, HAS(flags, O_CREAT),                \
+                BITS_ARE(mode, S_ISUID | S_ISGID, 0))
+
+static const struct rule looks[] = {
+    WATCH_BIRTHS(open, 1, 2),
+    WATCH_BIRTHS(openat, 2, 3),
+    DENY_IF(creat, WATCH, BITS_ARE(1, S_ISUID | S_ISGID, 0)),
+    DENY(stat, WATCH),
+    DENY(lstat, WATCH),
+    DENY(newfstatat, WATCH),
+    DENY(statx, WATCH),
+    DENY(access, WATCH),
+    DENY(faccessat, WATCH),
+    DENY(faccessat2, WATCH),
+    DENY(readlink, WATCH),
+    DENY(readlinkat, WATCH),
+    DENY(chdir, WATCH),
+    DENY(truncate, WATCH),
+    DENY(mkdir, WATCH),
+    DENY(mkdirat, WATCH),
+    DENY(rmdir, WATCH),
+    DENY(unlink, WATCH),
+    DENY(unlinkat, WATCH),
+    DENY(rename, WATCH),
+    DENY(renameat, WATCH),
+    DENY(renameat2, WATCH),
+    DENY(symlink, WATCH),
+    DENY(symlinkat, WATCH),
 };
 
 /* In rising order. Without walls not the first: a socket of the host's may be
@@ -312,15 +423,12 @@ static const struct rule starting[] = {
  * one, reaches the hypervisor from any network namespace. */
 static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 
-/* A later call is not judged by the lists above, so it is not there. From
- * number 424 on all architectures count alike. */
-enum { NEWEST_CALL = __NR_set_mempolicy_home_node }; /* 5.17 */
-
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 struct builder {
     scmp_filter_ctx context;
     const struct noe_seccomp_policy *policy;
+    struct noe_calls *calls;
     struct noe_error *err;
 };
 
@@ -332,11 +440,14 @@ static int failed(const struct builder *b, int code, const char *what)
 
 static uint32_t action(const struct builder *b, int error)
 {
+    if (error == WATCH)
+        return SCMP_ACT_NOTIFY;
     if (error != REPORT)
         return SCMP_ACT_ERRNO((unsigned)error);
     return b->policy->report ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(EPERM);
 }
 
+/* What is refused whatever its arguments needs no more than the gate. */
 static int add(const struct builder *b, const struct rule *rule)
 {
     unsigned count = 0;
@@ -345,6 +456,14 @@ static int add(const struct builder *b, const struct rule *rule)
         return 0;
     while (count < COUNT(rule->when) && rule->when[count].op != _SCMP_CMP_MIN)
         count++;
+    enum noe_call call = NOE_CALL_JUDGED;
+    if (count == 0 && rule->error == EPERM)
+        call = NOE_CALL_REFUSED;
+    else if (count == 0 && rule->error == ENOSYS)
+        call = NOE_CALL_UNKNOWN;
+    noe_calls_set(b->calls, rule->number, call);
+    if (call != NOE_CALL_JUDGED)
+        return 0;
     int code = seccomp_rule_add_exact_array(b->context, action(b, rule->error),
                                             rule->number, count, rule->when);
     return code == 0 ? 0 : failed(b, -code, rule->name);
@@ -363,7 +482,7 @@ static int add_all(const struct builder *b, const struct rule *rules,
 static int add_families(const struct builder *b, bool inet)
 {
     static const struct rule none = DENY(socket, EAFNOSUPPORT);
-    size_t first = b->policy->walls ? 0 : 1;
+    size_t first = b->policy->walls && !b->policy->pairs ? 0 : 1;
     size_t end = inet ? COUNT(families) : 1;
     unsigned next = 0;
 
@@ -379,6 +498,11 @@ static int add_families(const struct builder *b, bool inet)
     return add(b, &above);
 }
 
+static bool has_password(const struct noe_seccomp_policy *policy)
+{
+    return !policy->processes && !policy->running;
+}
+
 static int add_policy(const struct builder *b)
 {
     const struct noe_seccomp_policy *policy = b->policy;
@@ -390,6 +514,7 @@ static int add_policy(const struct builder *b)
     } groups[] = {
         {mounts, COUNT(mounts), true},
         {namespaces, COUNT(namespaces), true},
+        {entering, COUNT(entering), !policy->enters},
         {kernel, COUNT(kernel), true},
         {machine, COUNT(machine), true},
         {others, COUNT(others), true},
@@ -402,7 +527,16 @@ static int add_policy(const struct builder *b)
         {pairs, COUNT(pairs), true},
         {internet, COUNT(internet), inet},
         {shared_ipc, COUNT(shared_ipc), !policy->walls},
+        {watches, COUNT(watches), !policy->walls},
+        {connected_pairs, COUNT(connected_pairs),
+         !policy->walls || policy->pairs},
+        {names, COUNT(names), policy->pairs || (!policy->walls && !inet)},
         {starting, COUNT(starting), !policy->processes},
+        {one_program, COUNT(one_program), has_password(policy)},
+        {no_program, COUNT(no_program),
+         !policy->processes && !has_password(policy)},
+        {attempts, COUNT(attempts), policy->watch},
+        {looks, COUNT(looks), policy->learn},
     };
 
     for (size_t i = 0; i < COUNT(groups); i++)
@@ -412,18 +546,23 @@ static int add_policy(const struct builder *b)
     return add_families(b, inet);
 }
 
-/* Numbers unknown to the list end here; the rest is libseccomp's. */
-static const struct sock_filter prologue[] = {
-    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NEWEST_CALL, 0, 1),
-    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-};
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#endif
 
-/* libseccomp writes to a file only; this one has no name. */
+/* What is not known ends in the gate; the rest is libseccomp's, which writes to
+ * a file only; this one has no name. */
 static int export(const struct builder *b, int fd, struct noe_filter *filter)
 {
+    struct sock_filter gate[NOE_CALLS_MAX_CODE];
     struct stat st;
+    size_t front =
+        noe_calls_gate(b->calls, NATIVE_ARCH, b->policy->processes, gate);
 
+    if (front == 0)
+        return failed(b, 0, "the list of calls is too long");
     if (fd < 0)
         return failed(b, errno, "memfd_create");
     int code = seccomp_export_bpf(b->context, fd);
@@ -432,12 +571,12 @@ static int export(const struct builder *b, int fd, struct noe_filter *filter)
     if (fstat(fd, &st) != 0)
         return failed(b, errno, "fstat");
     size_t size = (size_t)st.st_size;
-    filter->code = malloc(sizeof(prologue) + size);
+    filter->code = malloc(front * sizeof(*gate) + size);
     if (filter->code == NULL)
         return failed(b, ENOMEM, "the filter");
-    memcpy(filter->code, prologue, sizeof(prologue));
-    filter->count = COUNT(prologue) + size / sizeof(*filter->code);
-    if (pread(fd, filter->code + COUNT(prologue), size, 0) != st.st_size)
+    memcpy(filter->code, gate, front * sizeof(*gate));
+    filter->count = front + size / sizeof(*filter->code);
+    if (pread(fd, filter->code + front, size, 0) != st.st_size)
         return failed(b, EIO, "read the filter");
     return 0;
 }
@@ -479,7 +618,7 @@ static int check_places(const struct builder *b,
                         const struct noe_filter *filter)
 {
     size_t seen[HALVES + 1] = {0};
-    size_t wanted = b->policy->processes ? 0 : 1;
+    size_t wanted = has_password(b->policy) ? 1 : 0;
 
     for (size_t n = 0; n < filter->count; n++)
         seen[place_at(&filter->code[n])]++;
@@ -493,7 +632,8 @@ enum { API_WITH_LISTENERS = 5 };
 
 static int compile(const struct builder *b, struct noe_filter *filter)
 {
-    if (b->policy->report && seccomp_api_get() < API_WITH_LISTENERS)
+    if ((b->policy->report || b->policy->watch) &&
+        seccomp_api_get() < API_WITH_LISTENERS)
         return failed(b, ENOTSUP, "a filter with a listener");
     int code = seccomp_attr_set(b->context, SCMP_FLTATR_ACT_BADARCH,
                                 SCMP_ACT_ERRNO(ENOSYS));
@@ -513,8 +653,12 @@ static int compile(const struct builder *b, struct noe_filter *filter)
 int noe_seccomp_build(const struct noe_seccomp_policy *policy,
                       struct noe_filter *filter, struct noe_error *err)
 {
-    struct builder b = {seccomp_init(SCMP_ACT_ALLOW), policy, err};
+    struct noe_calls calls;
+    struct builder b = {seccomp_init(SCMP_ACT_ALLOW), policy, &calls, err};
 
+    noe_calls_init(&calls);
+    if (policy->enters)
+        noe_calls_set(&calls, __SNR_setns, NOE_CALL_PASSES);
     *filter = (struct noe_filter){NULL, 0};
     if (b.context == NULL)
         return failed(&b, ENOMEM, "seccomp_init");

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The seccomp filters: which system calls a sandboxed program may make. What
- * is refused is a list (seccomp.c); what is not on it is allowed, but for calls
- * newer than the list and for foreign calling conventions (32-bit, x32): those
- * fail with ENOSYS, as on a kernel that has none.
+ * The seccomp filters: which system calls a sandboxed program may make. They
+ * are on a list (calls.c), and of these some are refused, always or by what is
+ * asked of them (seccomp.c). What is not on the list, newer calls and foreign
+ * calling conventions (32-bit, x32) among it, fails with ENOSYS, as on a kernel
+ * that has none.
  *
  * Without `processes` a program can start threads, but no process and no
  * program: not even the one that the filter is loaded for. That first execve
@@ -24,10 +25,15 @@ struct sock_filter;
 struct noe_seccomp_policy {
     bool network;         /* the host's network: IP and routing sockets */
     bool private_network; /* a network namespace of its own: these too */
+    bool pairs;           /* no sockets but connected pairs, and no names for
+                             them: others may have its network namespace */
     bool walls;           /* namespaces of mounts, processes and IPC of its own:
                              what it makes ends with them, and no neighbour,
                              socket or file of the host's is in reach */
     bool processes;       /* fork and exec */
+    bool enters;          /* namespaces that somebody gives it */
+    bool running;         /* it is loaded by the program itself: without
+                             `processes` there is no execve, and no password */
     bool signals;         /* without walls: the kernel keeps signals inside by
                              itself (Landlock's scope) */
     /*
@@ -38,6 +44,15 @@ struct noe_seccomp_policy {
      * another thread can change after they were looked at.
      */
     bool report;
+    /*
+     * Attempts to connect, and to send to an address, go to the listener too,
+     * who may let them go on: it only wants to know. What keeps them in is the
+     * network namespace.
+     */
+    bool watch;
+    /* Likewise looks at files by their names, and attempts to open, make,
+     * remove or rename them. What keeps them in is what is mounted. */
+    bool learn;
 };
 
 /* A program for the kernel, for the architecture it was built on. */

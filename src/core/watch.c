@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <sys/epoll.h>
 
-#include "fd.h"
+#include "base/fd.h"
 
 int noe_watch(int poller, struct noe_watched *watched, uint32_t events)
 {
@@ -21,6 +21,17 @@ int noe_watch(int poller, struct noe_watched *watched, uint32_t events)
         return -1;
     watched->events = events;
     return 0;
+}
+
+int noe_watch_move(int from, int to, struct noe_watched *watched)
+{
+    uint32_t events = watched->events;
+
+    if (watched->fd < 0 || events == 0)
+        return 0;
+    (void)epoll_ctl(from, EPOLL_CTL_DEL, watched->fd, NULL);
+    watched->events = 0;
+    return noe_watch(to, watched, events);
 }
 
 void noe_watch_end(int poller, struct noe_watched *watched)

@@ -19,4 +19,8 @@ int noe_watch(int poller, struct noe_watched *watched, uint32_t events);
  * the set for ever. */
 void noe_watch_end(int poller, struct noe_watched *watched);
 
+/* What one set waits for the other one waits for from now on. 0, or -1 with
+ * errno. */
+int noe_watch_move(int from, int to, struct noe_watched *watched);
+
 #endif

@@ -8,19 +8,20 @@
  */
 #include "jail.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../core/text.h"
+#include "base/text.h"
 
-/* The supervisor and, behind walls, init are in the group too. */
-enum { OUR_OWN = 3 };
-
+/* In version 2 one and the same. */
 static char memory_group[512];
 static char pids_group[512];
+static char cpu_group[512];
 
 static int write_in(const char *directory, const char *name, const char *text)
 {
@@ -43,22 +44,42 @@ static int write_number(const char *directory, const char *name, int64_t number)
     return write_in(directory, name, text);
 }
 
+/* The number after `key`; 0 if there is none. */
+static int64_t number_in(int fd, const char *key)
+{
+    char text[1024];
+    ssize_t len = pread(fd, text, sizeof(text) - 1, 0);
+
+    text[len > 0 ? len : 0] = '\0';
+    const char *at = strstr(text, key);
+    return at != NULL ? strtoll(at + strlen(key), NULL, 10) : 0;
+}
+
 /* The number after `key` in a file of the group; 0 if there is none. */
 static int64_t read_number(const char *directory, const char *name,
                            const char *key)
 {
     char path[640];
-    char text[1024];
 
     noe_text_add(noe_text_add(noe_text_add(path, directory), "/"), name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
-    ssize_t len = read(fd, text, sizeof(text) - 1);
+    int64_t number = number_in(fd, key);
     close(fd);
-    text[len > 0 ? len : 0] = '\0';
-    const char *at = strstr(text, key);
-    return at != NULL ? strtoll(at + strlen(key), NULL, 10) : 0;
+    return number;
+}
+
+int noe_cgroup_take(const struct noe_jail *jail, pid_t pid)
+{
+    char text[24];
+
+    if (!jail->has_group)
+        return 0;
+    noe_text_number(text, (unsigned)pid);
+    ssize_t wrote =
+        write(NOE_GROUP_FD + NOE_JAIL_GROUP_TASKS, text, strlen(text));
+    return wrote == (ssize_t)strlen(text) ? 0 : -1;
 }
 
 /* A directory for this run, named by our own number. */
@@ -74,24 +95,25 @@ static int make_group(char *group, const char *parent)
     return -1;
 }
 
-static void drop_group(char *group)
+static bool drop_group(char *group)
 {
-    if (group[0] != '\0')
-        (void)rmdir(group);
+    bool gone = group[0] == '\0' || rmdir(group) == 0;
+
     group[0] = '\0';
+    return gone;
 }
 
 /* "0" is whoever writes it. In version 1 by the list of threads: we have but
  * one, and to move one thread the kernel need not wait for all other
  * processors. */
-static int enter(const struct jail *jail, const char *group)
+static int enter(const struct noe_jail *jail, const char *group)
 {
     bool threads = jail->start.cgroup_version == 1;
 
     return write_in(group, threads ? "tasks" : "cgroup.procs", "0");
 }
 
-static int limit_memory(const struct jail *jail, const char *group)
+static int limit_memory(const struct noe_jail *jail, const char *group)
 {
     int64_t bytes = jail->start.limits.memory_bytes;
 
@@ -106,7 +128,7 @@ static int limit_memory(const struct jail *jail, const char *group)
     return 0;
 }
 
-static void enter_memory(struct jail *jail)
+static void enter_memory(struct noe_jail *jail)
 {
     if (jail->start.limits.memory_bytes == NOE_JAIL_NO_LIMIT ||
         make_group(memory_group, jail->memory_parent) != 0)
@@ -115,23 +137,43 @@ static void enter_memory(struct jail *jail)
         drop_group(memory_group);
 }
 
+int64_t noe_cgroup_our_own(const struct noe_jail *jail)
+{
+    switch (jail->start.walls) {
+    case NOE_JAIL_WRAPPED:
+        return 2;
+    case NOE_JAIL_NATIVE:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static int limit_pids(const struct noe_jail *jail, int64_t more)
+{
+    return write_number(pids_group, "pids.max",
+                        jail->start.limits.processes +
+                            noe_cgroup_our_own(jail) + more);
+}
+
 /* In version 2 it is the same group, if there is one already. Another is not
  * made where the program has users of its own: RLIMIT_NPROC counts these alone
  * then, and a group takes longer to make and to remove than the namespaces. */
-static void enter_pids(struct jail *jail)
+static void enter_pids(struct noe_jail *jail)
 {
-    int64_t count = jail->start.limits.processes;
     bool shared = jail->start.cgroup_version == 2 && memory_group[0] != '\0';
     bool own_users = jail->start.walls == NOE_JAIL_NATIVE;
 
-    if (count == NOE_JAIL_NO_LIMIT || (own_users && !shared))
+    /* (That of a fork server would have its copies in it.) */
+    if (jail->start.limits.processes == NOE_JAIL_NO_LIMIT ||
+        jail->start.serves || (own_users && !shared))
         return;
     if (shared)
         noe_text_add(pids_group, memory_group);
     else if (make_group(pids_group, jail->pids_parent) != 0)
         return;
-    if (write_number(pids_group, "pids.max", count + OUR_OWN) == 0 &&
-        (shared || enter(jail, pids_group) == 0))
+    /* One more while the supervisor is in it. */
+    if (limit_pids(jail, 1) == 0 && (shared || enter(jail, pids_group) == 0))
         return;
     if (shared)
         pids_group[0] = '\0';
@@ -139,18 +181,45 @@ static void enter_pids(struct jail *jail)
         drop_group(pids_group);
 }
 
-void cgroup_enter(struct jail *jail, struct noe_jail_event *end)
+/* Version 2 counts in every group, whatever it is for. */
+static void enter_cpu(struct noe_jail *jail)
 {
+    const char *counts = memory_group[0] != '\0' ? memory_group : pids_group;
+
+    if (jail->start.cgroup_version == 2 && counts[0] != '\0')
+        noe_text_add(cpu_group, counts);
+    else if (jail->start.limits.cpu_us != NOE_JAIL_NO_LIMIT &&
+             make_group(cpu_group, jail->cpu_parent) == 0 &&
+             enter(jail, cpu_group) != 0)
+        drop_group(cpu_group);
+}
+
+static bool is_outside;
+static struct rusage at_entry;
+static struct rusage before; /* what was used in it that is not the program's */
+
+void noe_cgroup_enter(struct noe_jail *jail, struct noe_jail_event *end)
+{
+    end->memory_cgroup = jail->has_group; /* made by the host */
     if (jail->start.cgroup_version == 0)
         return;
+    getrusage(RUSAGE_SELF, &at_entry);
     enter_memory(jail);
     enter_pids(jail);
+    enter_cpu(jail);
     end->memory_cgroup = memory_group[0] != '\0';
     end->pids_cgroup = pids_group[0] != '\0';
 }
 
-bool cgroup_memory_was_short(const struct jail *jail)
+void noe_cgroup_forget(void)
 {
+    memory_group[0] = pids_group[0] = cpu_group[0] = '\0';
+}
+
+bool noe_cgroup_memory_was_short(const struct noe_jail *jail)
+{
+    if (jail->has_group)
+        return number_in(NOE_GROUP_FD + NOE_JAIL_GROUP_EVENTS, "oom_kill ") > 0;
     if (memory_group[0] == '\0')
         return false;
     const char *file = jail->start.cgroup_version == 2 ? "memory.events"
@@ -158,8 +227,10 @@ bool cgroup_memory_was_short(const struct jail *jail)
     return read_number(memory_group, file, "oom_kill ") > 0;
 }
 
-int64_t cgroup_memory_peak(const struct jail *jail)
+int64_t noe_cgroup_memory_peak(const struct noe_jail *jail)
 {
+    if (jail->has_group)
+        return number_in(NOE_GROUP_FD + NOE_JAIL_GROUP_PEAK, "");
     if (memory_group[0] == '\0')
         return 0;
     return read_number(memory_group,
@@ -169,25 +240,111 @@ int64_t cgroup_memory_peak(const struct jail *jail)
                        "");
 }
 
-static bool is_outside; /* of the memory group */
-
-void cgroup_step_out(const struct jail *jail)
+bool noe_cgroup_processes_were_short(void)
 {
-    const char *home = jail->cgroup_home;
-
-    if (memory_group[0] != '\0' && !is_outside)
-        is_outside =
-            enter(jail, home != NULL ? home : jail->memory_parent) == 0;
+    return pids_group[0] != '\0' &&
+           read_number(pids_group, "pids.events", "max ") > 0;
 }
 
-void cgroup_leave(const struct jail *jail)
+void noe_cgroup_step_out(const struct noe_jail *jail)
 {
     const char *home = jail->cgroup_home;
+    const char *const groups[][2] = {{memory_group, jail->memory_parent},
+                                     {pids_group, jail->pids_parent},
+                                     {cpu_group, jail->cpu_parent}};
 
-    cgroup_step_out(jail);
-    if (pids_group[0] != '\0' && strcmp(pids_group, memory_group) != 0) {
-        (void)enter(jail, home != NULL ? home : jail->pids_parent);
-        drop_group(pids_group);
-    }
-    drop_group(memory_group);
+    if (is_outside)
+        return;
+    is_outside = true;
+    for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+        if (groups[i][0][0] != '\0' &&
+            enter(jail, home != NULL ? home : groups[i][1]) != 0)
+            is_outside = false;
+    getrusage(RUSAGE_SELF, &before);
+    timersub(&before.ru_utime, &at_entry.ru_utime, &before.ru_utime);
+    timersub(&before.ru_stime, &at_entry.ru_stime, &before.ru_stime);
+    if (is_outside && pids_group[0] != '\0')
+        (void)limit_pids(jail, 0);
+}
+
+static int64_t time_us(const struct timeval *time)
+{
+    return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
+}
+
+/* Version 1 has nanoseconds, each in a file of its own. */
+static int64_t used_us(const struct noe_jail *jail, const char *key,
+                       const char *file, const struct timeval *ours)
+{
+    int64_t used = jail->start.cgroup_version == 2
+                       ? read_number(cpu_group, "cpu.stat", key)
+                       : read_number(cpu_group, file, "") / 1000;
+    int64_t rest = used - time_us(ours);
+
+    return rest > 0 ? rest : 0;
+}
+
+bool noe_cgroup_cpu(const struct noe_jail *jail, int64_t *user_us,
+                    int64_t *system_us)
+{
+    if (cpu_group[0] == '\0' || !is_outside)
+        return false;
+    *user_us =
+        used_us(jail, "user_usec ", "cpuacct.usage_user", &before.ru_utime);
+    *system_us =
+        used_us(jail, "system_usec ", "cpuacct.usage_sys", &before.ru_stime);
+    return *user_us + *system_us > 0;
+}
+
+void noe_cgroup_stop(const struct noe_jail *jail)
+{
+    const char *any = memory_group[0] != '\0' ? memory_group : pids_group;
+
+    if (!is_outside)
+        return;
+    if (jail->start.cgroup_version == 2 && any[0] != '\0')
+        (void)write_in(any, "cgroup.kill", "1");
+    if (pids_group[0] != '\0')
+        (void)write_in(pids_group, "pids.max", "0");
+}
+
+static bool drop_unless_shared(char *group)
+{
+    bool shared = strcmp(group, memory_group) == 0;
+
+    if (!shared)
+        return drop_group(group);
+    group[0] = '\0';
+    return true;
+}
+
+bool noe_cgroup_leave(const struct noe_jail *jail)
+{
+    bool gone = true;
+
+    noe_cgroup_step_out(jail);
+    is_outside = false;
+    if (strcmp(cpu_group, pids_group) != 0)
+        gone = drop_unless_shared(cpu_group);
+    cpu_group[0] = '\0';
+    gone = drop_unless_shared(pids_group) && gone;
+    return drop_group(memory_group) && gone;
+}
+
+/* A host that was killed could not remove what it had made for copies. */
+void noe_cgroup_sweep(const struct noe_jail *jail)
+{
+    char prefix[32];
+    struct dirent *entry;
+    DIR *groups =
+        jail->memory_parent != NULL ? opendir(jail->memory_parent) : NULL;
+
+    noe_text_add(
+        noe_text_number(noe_text_add(prefix, "noether-"), (unsigned)getpid()),
+        "-");
+    while (groups != NULL && (entry = readdir(groups)) != NULL)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+            (void)unlinkat(dirfd(groups), entry->d_name, AT_REMOVEDIR);
+    if (groups != NULL)
+        closedir(groups);
 }

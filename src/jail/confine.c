@@ -11,32 +11,64 @@
 #include <linux/seccomp.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "../core/uapi.h"
+#include "base/inside.h"
+#include "base/uapi.h"
+
+enum {
+    ENTER = 1U << CAP_SYS_ADMIN, /* what setns asks for */
+    MAKE_NETWORKS = 1U << CAP_NET_ADMIN,
+    DROP = 1U << CAP_SETPCAP
+};
+
+static int keep(uint32_t own, uint32_t inherited)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2] = {{own, own, inherited}, {0, 0, 0}};
+
+    return (int)syscall(SYS_capset, &header, data);
+}
 
 /* The bounding set first: afterwards there is no capability to do it with. Who
  * had none to begin with cannot, and need not: no_new_privs says the rest. */
-int confine_privileges(void)
+static int give_up_but(uint32_t own, uint32_t inherited)
 {
-    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
-
     int cap = 0;
+
     while (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
         cap++;
     if (errno != EINVAL && errno != EPERM) /* EINVAL: there is no such one */
         return -1;
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0)
         return -1;
-    if (syscall(SYS_capset, &header, none) != 0)
+    if (keep(own, inherited) != 0)
         return -1;
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-int landlock_version(const struct jail *jail)
+int noe_confine_privileges(void)
+{
+    return give_up_but(0, 0);
+}
+
+/* What is to be inherited must be in the bounding set when that is said. */
+int noe_confine_to_cradles(void)
+{
+    if (keep(ENTER | MAKE_NETWORKS | DROP, ENTER) != 0)
+        return -1;
+    return give_up_but(ENTER | MAKE_NETWORKS, ENTER);
+}
+
+int noe_confine_to_entering(void)
+{
+    if (keep(ENTER, ENTER) != 0)
+        return -1;
+    return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0);
+}
+
+int noe_landlock_version(const struct noe_jail *jail)
 {
     long version =
         syscall(SYS_landlock_create_ruleset, NULL, 0, NOE_LANDLOCK_VERSION);
@@ -71,8 +103,11 @@ static int allow(int ruleset, const char *path, uint64_t rights,
     struct noe_landlock_path rule = {.allowed_access = rights};
     struct noe_open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = resolve};
 
-    rule.parent_fd =
-        (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+    /* A copy of a fork server is under that one's filter by now, which does not
+     * know openat2. */
+    rule.parent_fd = resolve == 0 ? open(path, O_PATH | O_CLOEXEC)
+                                  : (int)syscall(SYS_openat2, AT_FDCWD, path,
+                                                 &how, sizeof(how));
     if (rule.parent_fd < 0)
         return -1;
     long status = syscall(SYS_landlock_add_rule, ruleset,
@@ -112,17 +147,19 @@ static int allow_devices(int ruleset, uint64_t rights)
 }
 
 /* Behind walls all that can be seen may be read. */
-static int allow_inside(const struct jail *jail, int ruleset, uint64_t rights)
+static int allow_inside(const struct noe_jail *jail, int ruleset,
+                        uint64_t rights)
 {
-    static const char *const own[] = {"/work", "/tmp", "/dev/shm"};
+    const char *const own[] = {NOE_INSIDE_WORK, NOE_INSIDE_TMP, NOE_INSIDE_SHM,
+                               jail->start_dir};
 
     if (allow(ruleset, "/", LOOK, 0) != 0)
         return -1;
     for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
-        if (allow(ruleset, own[i], rights, 0) != 0)
+        if (own[i] != NULL && allow(ruleset, own[i], rights, 0) != 0)
             return -1;
     for (uint32_t i = 0; i < jail->start.bind_count; i++) {
-        const struct jail_bind *bind = &jail->binds[i];
+        const struct noe_jail_bind *bind = &jail->binds[i];
         if (bind->writable &&
             allow_either(ruleset, bind->target, rights, 0) != 0)
             return -1;
@@ -132,14 +169,15 @@ static int allow_inside(const struct jail *jail, int ruleset, uint64_t rights)
 
 /* Without walls only what is named, under the host's own names. Of /proc the
  * program sees itself, and what describes the machine. */
-static int allow_named(const struct jail *jail, int ruleset, uint64_t rights)
+static int allow_named(const struct noe_jail *jail, int ruleset,
+                       uint64_t rights)
 {
     static const char *const machine[] = {
         "/proc/self",   "/proc/cpuinfo", "/proc/meminfo", "/proc/stat",
         "/proc/uptime", "/proc/loadavg", "/proc/version", "/proc/filesystems"};
 
     for (uint32_t i = 0; i < jail->start.bind_count; i++) {
-        const struct jail_bind *bind = &jail->binds[i];
+        const struct noe_jail_bind *bind = &jail->binds[i];
         /* The core has followed the links in it and judged where they lead:
          * what somebody puts there since is refused. */
         if (allow_either(ruleset, bind->source, bind->writable ? rights : LOOK,
@@ -152,7 +190,8 @@ static int allow_named(const struct jail *jail, int ruleset, uint64_t rights)
     return jail->own == NULL ? 0 : allow(ruleset, jail->own, rights, 0);
 }
 
-static int allow_files(const struct jail *jail, int ruleset, uint64_t rights)
+static int allow_files(const struct noe_jail *jail, int ruleset,
+                       uint64_t rights)
 {
     bool walls = jail->start.walls != NOE_JAIL_LANDLOCK;
 
@@ -164,19 +203,26 @@ static int allow_files(const struct jail *jail, int ruleset, uint64_t rights)
 
 /* The walls again, by other means; and beyond them, no signals and no abstract
  * sockets to anybody outside. */
-const char *confine_files(const struct jail *jail)
+const char *noe_confine_files(const struct noe_jail *jail)
 {
-    int version = landlock_version(jail);
+    int version = noe_landlock_version(jail);
     uint64_t rights = file_rights(version);
     struct noe_landlock_ruleset wanted = {.handled_access_fs = rights};
     size_t size = sizeof(wanted.handled_access_fs);
 
     /* ABI 3 is the first that can refuse to truncate a file. */
     if (version < 3 && jail->start.walls == NOE_JAIL_LANDLOCK) {
-        errno = ENOSYS;
-        return "use Landlock";
+        static const char *const lacking[] = {"use Landlock",
+                                              "use Landlock 3 (here is 1)",
+                                              "use Landlock 3 (here is 2)"};
+        errno = version == 0 ? ENOSYS : EOPNOTSUPP;
+        return lacking[version];
     }
-    if (version == 0)
+    /* What a fork server may not touch its copies could not either, whose own
+     * directories are not there yet. What it is not to reach is not there. */
+    if (jail->start.serves)
+        wanted.handled_access_fs = rights = 0;
+    if (version == 0 || (jail->start.serves && version < 6))
         return NULL;
     if (version >= 6) {
         wanted.scoped =
@@ -187,7 +233,7 @@ const char *confine_files(const struct jail *jail)
     if (ruleset < 0)
         return "make Landlock rules";
     const char *step = NULL;
-    if (allow_files(jail, ruleset, rights) != 0)
+    if (!jail->start.serves && allow_files(jail, ruleset, rights) != 0)
         step = "add Landlock rules";
     else if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
         step = "apply Landlock rules";
@@ -195,49 +241,51 @@ const char *confine_files(const struct jail *jail)
     return step;
 }
 
-/* Hands the listener to init, which answers for what the filter asks. */
-static int send_listener(int listener, int report)
+int noe_confine_to_nothing(void)
 {
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr header;
-    } control = {.bytes = {0}};
-    char byte = 0;
-    struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof(control)};
+    long version =
+        syscall(SYS_landlock_create_ruleset, NULL, 0, NOE_LANDLOCK_VERSION);
+    struct noe_landlock_ruleset wanted = {.handled_access_fs =
+                                              file_rights((int)version)};
+    size_t size = sizeof(wanted.handled_access_fs);
 
-    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)),
-                                      .cmsg_level = SOL_SOCKET,
-                                      .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(&control.header), &listener, sizeof(listener));
-    return sendmsg(report, &message, MSG_NOSIGNAL) == 1 ? 0 : -1;
+    if (version <= 0)
+        return 0;
+    if (version >= 6) {
+        wanted.scoped =
+            NOE_LANDLOCK_SCOPE_ABSTRACT_SOCKET | NOE_LANDLOCK_SCOPE_SIGNAL;
+        size = sizeof(wanted);
+    }
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &wanted, size, 0);
+    if (ruleset < 0)
+        return -1;
+    long status = syscall(SYS_landlock_restrict_self, ruleset, 0);
+    close(ruleset);
+    return (int)status;
 }
 
-const char *confine_calls(const struct jail *jail, int report)
+const char *noe_confine_calls(const struct noe_jail *jail, int *listener)
 {
     struct sock_fprog program = {
         .len = (unsigned short)(jail->start.filter_len /
                                 sizeof(struct sock_filter)),
         .filter = (struct sock_filter *)jail->filter};
-    unsigned flags = report >= 0 ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+    bool reports = jail->start.reports_denied;
+    unsigned flags = reports ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
 
     if (jail->start.filter_len == 0)
         return NULL;
-    long listener =
-        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
-    if (listener < 0)
+    long got = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (got < 0)
         return "load the seccomp filter";
-    if (report >= 0 && send_listener((int)listener, report) != 0)
-        return "pass the seccomp listener";
+    if (reports)
+        *listener = (int)got;
     return NULL;
 }
 
 /* The filter lets an execve pass whose three unused registers hold numbers that
  * nobody else knows; the kernel clears the registers as the program starts. */
-void confine_exec(const struct jail *jail, char **argv, char **envp)
+void noe_confine_exec(const struct noe_jail *jail, char **argv, char **envp)
 {
     const uint64_t *password = jail->start.password;
 

@@ -18,8 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../core/text.h"
-#include "../core/uapi.h"
+#include "base/inside.h"
+#include "base/text.h"
+#include "base/uapi.h"
 
 static const unsigned LAST_ID = 4294967294U; /* the next one means "none" */
 
@@ -38,15 +39,15 @@ static char *add_same(char *at, unsigned first, unsigned end)
     return add_line(at, first, first, end > first ? end - first : 0);
 }
 
-/* The owner becomes NOE_JAIL_ID, everybody else stays; whoever has that number
- * on disk is nobody inside. */
+/* The owner becomes NOE_INSIDE_ID, everybody else stays; whoever has that
+ * number on disk is nobody inside. */
 static void format_map(char *map, unsigned owner)
 {
-    unsigned low = owner < NOE_JAIL_ID ? owner : NOE_JAIL_ID;
-    unsigned high = owner < NOE_JAIL_ID ? NOE_JAIL_ID : owner;
+    unsigned low = owner < NOE_INSIDE_ID ? owner : NOE_INSIDE_ID;
+    unsigned high = owner < NOE_INSIDE_ID ? NOE_INSIDE_ID : owner;
 
     map = add_same(map, 0, low);
-    map = add_line(map, owner, NOE_JAIL_ID, 1);
+    map = add_line(map, owner, NOE_INSIDE_ID, 1);
     map = add_same(map, low + 1, high);
     add_same(map, high + 1, LAST_ID);
 }
@@ -106,15 +107,10 @@ static bool open_to_all(const struct stat *st, bool writable)
     return (st->st_mode & needed) == needed;
 }
 
-int idmap_bind(const struct jail_bind *bind)
+/* 0, or -1 with errno. */
+static int map_owner(const struct noe_jail_bind *bind, const struct stat *st)
 {
-    struct stat st;
-
-    if (fstat(bind->tree, &st) != 0)
-        return -1;
-    if (!bind->writable && open_to_all(&st, false))
-        return 0;
-    int userns = namespace_with(st.st_uid, st.st_gid);
+    int userns = namespace_with(st->st_uid, st->st_gid);
     if (userns < 0)
         return -1;
     struct noe_mount_attr attr = {.attr_set = NOE_MOUNT_ATTR_IDMAP,
@@ -123,8 +119,22 @@ int idmap_bind(const struct jail_bind *bind)
                           &attr, sizeof(attr));
     int code = errno;
     close(userns);
-    if (status == 0 || open_to_all(&st, bind->writable))
+    errno = code;
+    return (int)status;
+}
+
+int noe_idmap_bind(const struct noe_jail_bind *bind)
+{
+    struct stat st;
+
+    if (fstat(bind->tree, &st) != 0)
+        return -1;
+    if (!bind->writable && open_to_all(&st, false))
         return 0;
-    errno = code == EINVAL ? EACCES : code; /* a file system that cannot */
+    if (map_owner(bind, &st) == 0 || open_to_all(&st, bind->writable))
+        return 0;
+    /* A file system that cannot, or root of a container, who may not. */
+    if (errno == EINVAL || errno == EPERM)
+        errno = EACCES;
     return -1;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The other end of the seccomp filter: what it asks about before it refuses.
- * The answer is always no; asking is how we know that there was an attempt. */
+/* The other end of the seccomp filter: what it asks about. To start a process
+ * the answer is always no; asking is how we know that there was an attempt. A
+ * connection goes on, and so does a look at a file, and neither is the filter's
+ * to hold. */
 #include "jail.h"
 
 #include <errno.h>
@@ -8,54 +10,42 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-/* The listener that the program's process sent before exec, or -1. */
-static int receive_listener(int socket)
-{
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr header;
-    } control;
-    char byte;
-    struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof(control)};
-    int listener = -1;
+/* Linux 5.5 */
+#ifndef SECCOMP_USER_NOTIF_FLAG_CONTINUE
+#define SECCOMP_USER_NOTIF_FLAG_CONTINUE 1
+#endif
 
-    if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != 1)
-        return -1;
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header != NULL && header->cmsg_type == SCM_RIGHTS)
-        memcpy(&listener, CMSG_DATA(header), sizeof(listener));
-    return listener;
+/* Where the address is among the arguments of a call that is let go on; -1: it
+ * is not. */
+static int address_of(int call)
+{
+    if (call == SYS_connect)
+        return 1;
+    return call == SYS_sendto ? 4 : -1;
 }
 
-pid_t program_start_reporting(struct program *program, int *listener,
-                              struct noe_jail_event *event)
+/* Whether a call is one that we are only told of. */
+static bool is_watched(const struct noe_jail *jail,
+                       const struct seccomp_notif *question)
 {
-    int pair[2];
+    const uint64_t *args = (const uint64_t *)question->data.args;
+    pid_t pid = (pid_t)question->pid;
+    int at = address_of(question->data.nr);
 
-    if (!program->in->start.reports_denied)
-        return program_start(program, event);
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        jail_failure(event, NOE_JAIL_FAULT_SANDBOX, "socketpair", NULL);
-        return -1;
-    }
-    program->report = pair[1];
-    pid_t pid = program_start(program, event);
-    *listener = receive_listener(pair[0]);
-    close(pair[0]);
-    close(pair[1]);
-    return pid;
+    if (at < 0)
+        return jail->start.learns && noe_want_note(jail, pid, &question->data);
+    noe_attempt_note(jail, pid, (int)args[0], args[at], args[at + 1]);
+    if (jail->start.learns)
+        noe_want_note_socket(pid, args[at], args[at + 1]);
+    return true;
 }
 
 /* The buffers are larger than the structs, for kernels that know larger ones.
- */
-static bool answer_one(int listener)
+ * True: an attempt to start something was refused. */
+static bool answer_one(const struct noe_jail *jail, int listener)
 {
     static union {
         struct seccomp_notif it;
@@ -71,19 +61,23 @@ static bool answer_one(int listener)
         return false; /* the asker was killed meanwhile */
     memset(&answer, 0, sizeof(answer));
     answer.it.id = question.it.id;
-    answer.it.error = -EPERM;
+    bool goes_on = is_watched(jail, &question.it);
+    if (goes_on)
+        answer.it.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    else
+        answer.it.error = -EPERM;
     (void)ioctl(listener, (int)SECCOMP_IOCTL_NOTIF_SEND, &answer);
-    return true;
+    return !goes_on;
 }
 
-unsigned listener_answer(int *listener)
+unsigned noe_listener_answer(const struct noe_jail *jail, int *listener)
 {
     struct pollfd waiting = {*listener, POLLIN, 0};
 
     if (poll(&waiting, 1, 0) <= 0)
         return 0;
     if (waiting.revents & POLLIN)
-        return answer_one(*listener);
+        return answer_one(jail, *listener);
     close(*listener); /* nobody is left under the filter */
     *listener = -1;
     return 0;

@@ -10,6 +10,9 @@
  *       the program
  *   host --- jail (supervisor) --- bwrap --- jail (init) --- the program
  *
+ * The supervisor is the host's child; or, from the second run on, that of a
+ * launcher (launcher.c), and was there before the run.
+ *
  * It is a program of its own, and not a forked copy of the host, because then
  * it shares no memory, environment or descriptor with the host, costs the same
  * whatever the host's size, is single-threaded (a parent-death signal is sent
@@ -22,6 +25,7 @@
 #include "jail.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -30,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../core/uapi.h"
+#include "base/uapi.h"
 
 enum { EXIT_PROTOCOL = 97 }; /* the host never sent a usable start */
 
@@ -42,25 +46,11 @@ static struct {
 /* As many as fit into a message: each string is a byte and its NUL at least. */
 enum { MAX_STRINGS = NOE_JAIL_MAX_MESSAGE / 2 };
 static char *wrapper[MAX_STRINGS + 1];
-static struct jail_bind binds[MAX_STRINGS / 2];
-static struct jail_link links[MAX_STRINGS / 2];
+static struct noe_jail_bind binds[MAX_STRINGS / 2];
+static struct noe_jail_link links[MAX_STRINGS / 2];
+static const char *hosts[MAX_STRINGS];
 
-void jail_send(int fd, const struct noe_jail_event *event)
-{
-    (void)send(fd, event, sizeof(*event), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-void jail_failure(struct noe_jail_event *event, enum noe_jail_fault fault,
-                  const char *step, const char *path)
-{
-    *event = (struct noe_jail_event){
-        .type = NOE_JAIL_FAILED, .fault = fault, .code = errno};
-    strncpy(event->step, step, sizeof(event->step) - 1);
-    if (path != NULL)
-        strncpy(event->path, path, sizeof(event->path) - 1);
-}
-
-int64_t jail_clock_us(void)
+int64_t noe_jail_clock_us(void)
 {
     struct timespec now;
 
@@ -68,9 +58,9 @@ int64_t jail_clock_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-void jail_step_done(struct jail *jail, int step)
+void noe_jail_step_done(struct noe_jail *jail, int step)
 {
-    int64_t now = jail_clock_us();
+    int64_t now = noe_jail_clock_us();
 
     jail->step_us[step] = (uint32_t)(now - jail->step_began_us);
     jail->step_began_us = now;
@@ -93,17 +83,19 @@ static const char *unless_empty(const char *text)
     return text != NULL && *text != '\0' ? text : NULL;
 }
 
-static const char *take_cgroups(struct jail *jail, char **at, const char *end)
+static const char *take_cgroups(struct noe_jail *jail, char **at,
+                                const char *end)
 {
     jail->memory_parent = unless_empty(next_string(at, end));
     jail->pids_parent = unless_empty(next_string(at, end));
+    jail->cpu_parent = unless_empty(next_string(at, end));
     const char *home = next_string(at, end);
     jail->cgroup_home = unless_empty(home);
     return home;
 }
 
 /* The strings in the order of protocol.h. -1 if there are too few. */
-static int take_strings(struct jail *jail, char *at, const char *end)
+static int take_strings(struct noe_jail *jail, char *at, const char *end)
 {
     const struct noe_jail_start *start = &jail->start;
     const char *last = "";
@@ -118,71 +110,142 @@ static int take_strings(struct jail *jail, char *at, const char *end)
         last = wrapper[i] = next_string(&at, end);
     jail->places = at;
     jail->places_len = (size_t)(end - at);
+    if (start->has_start_dir && last != NULL)
+        last = jail->start_dir = next_string(&at, end);
+    if (start->has_place && last != NULL)
+        last = jail->place = next_string(&at, end);
     for (uint32_t i = 0; i < start->bind_count && last != NULL; i++) {
         const char *source = next_string(&at, end);
         last = next_string(&at, end);
         if (last != NULL)
-            binds[i] =
-                (struct jail_bind){source[0] == 'w', source + 1, last, -1};
+            binds[i] = (struct noe_jail_bind){
+                source[0] == 'w', source + 1, last, -1, {0, 0}};
     }
     for (uint32_t i = 0; i < start->link_count && last != NULL; i++) {
         const char *text = next_string(&at, end);
         last = next_string(&at, end);
-        links[i] = (struct jail_link){text, last};
+        links[i] = (struct noe_jail_link){text, last};
     }
+    for (uint32_t i = 0; i < start->host_count && last != NULL; i++)
+        last = hosts[i] = next_string(&at, end);
     return last != NULL ? 0 : -1;
 }
 
-static int receive_start(struct jail *jail)
+/* A number that may be ours is none for what came along. */
+static void keep_above(int *fd)
 {
-    ssize_t len = recv(NOE_JAIL_CONTROL_FD, &message, sizeof(message), 0);
+    int low = *fd;
+
+    if (low < 0 || low >= NOE_JAIL_FIRST_FREE_FD)
+        return;
+    *fd = fcntl(low, F_DUPFD_CLOEXEC, NOE_JAIL_FIRST_FREE_FD);
+    close(low);
+}
+
+/* The start, and the descriptors of a network namespace, if these come along.
+ */
+static ssize_t hear_start(struct noe_jail *jail)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(jail->shared))];
+        struct cmsghdr header;
+    } room;
+    struct iovec part = {&message, sizeof(message)};
+    struct msghdr start = {.msg_iov = &part,
+                           .msg_iovlen = 1,
+                           .msg_control = &room,
+                           .msg_controllen = sizeof(room)};
+    ssize_t len = recvmsg(NOE_JAIL_CONTROL_FD, &start, MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *header = len > 0 ? CMSG_FIRSTHDR(&start) : NULL;
+
+    jail->shared[0] = jail->shared[1] = -1;
+    if (header != NULL && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof(jail->shared)))
+        memcpy(jail->shared, CMSG_DATA(header), sizeof(jail->shared));
+    for (int i = 0; i < 2; i++)
+        keep_above(&jail->shared[i]);
+    return len;
+}
+
+int noe_jail_receive(struct noe_jail *jail)
+{
+    ssize_t len = hear_start(jail);
     const struct noe_jail_start *start = &message.start;
 
-    if (len < (ssize_t)sizeof(*start) || start->version != NOE_JAIL_VERSION ||
-        (size_t)len != sizeof(*start) + start->filter_len + start->strings_len)
+    if (len < (ssize_t)sizeof(*start) || start->version != NOE_JAIL_VERSION)
+        return -1;
+    size_t identified = start->role == NOE_JAIL_INIT ? start->bind_count : 0;
+    if ((size_t)len != sizeof(*start) + start->filter_len + start->strings_len +
+                           identified * sizeof(struct noe_jail_identity))
         return -1;
     jail->start = *start;
     jail->filter = message.rest;
     jail->wrapper = wrapper;
     jail->binds = binds;
     jail->links = links;
+    jail->hosts = hosts;
     char *strings = message.rest + start->filter_len;
-    return take_strings(jail, strings, strings + start->strings_len);
+    const char *end = strings + start->strings_len;
+    if (take_strings(jail, strings, end) != 0)
+        return -1;
+    for (size_t i = 0; i < identified; i++)
+        memcpy(&binds[i].identity, end + i * sizeof(binds[i].identity),
+               sizeof(binds[i].identity));
+    return 0;
 }
 
-/* What a process keeps over exec and must not: ignored signals (an ignored
- * SIGCHLD would reap for us) and descriptors that the host left open. Signals
- * stay blocked; they are read from a descriptor. */
+/* What a process keeps over exec and must not: descriptors that the host left
+ * open, below which ours are, */
+static void close_what_was_left(void)
+{
+    if (syscall(SYS_close_range, NOE_JAIL_FIRST_FREE_FD, ~0U, 0) == 0)
+        return;
+    long end = sysconf(_SC_OPEN_MAX);
+    for (int fd = NOE_JAIL_FIRST_FREE_FD; fd < end; fd++)
+        close(fd);
+}
+
+/* and ignored signals (an ignored SIGCHLD would reap for us). They stay
+ * blocked, and are read from a descriptor. */
 static void leave_the_host(const struct noe_jail_start *start)
 {
     static const unsigned long
         by_default[8]; /* the kernel's struct sigaction */
     sigset_t all;
-    /* Without a wrapper there is no image, and its number is any descriptor of
-     * the host's. */
-    unsigned first =
-        start->wrapper_count > 0 ? NOE_JAIL_FIRST_FREE_FD : NOE_JAIL_IMAGE_FD;
 
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
     /* By the system call: C libraries keep some numbers for themselves. */
     for (int sig = 1; sig < NSIG; sig++)
         syscall(SYS_rt_sigaction, sig, by_default, NULL, (size_t)(NSIG / 8));
-    if (syscall(SYS_close_range, first, ~0U, 0) == 0)
-        return;
-    long end = sysconf(_SC_OPEN_MAX);
-    for (int fd = (int)first; fd < end; fd++)
-        close(fd);
+    /* What is not ours has a number that is any descriptor of the host's. */
+    if (start->wrapper_count == 0)
+        close(NOE_JAIL_IMAGE_FD);
+    if (!start->has_channel)
+        close(NOE_JAIL_CHANNEL_FD);
 }
 
 int main(int argc, char **argv, char **envp)
 {
-    struct jail jail = {.argv = argv + 1, .envp = envp};
+    struct noe_jail jail = {.argv = argv + 1,
+                            .envp = envp,
+                            .host = -1,
+                            .seat = -1,
+                            .host_inside = -1,
+                            .proc = -1};
 
-    if (argc < 2 || receive_start(&jail) != 0)
+    close_what_was_left();
+    if (argc < 2 || noe_jail_receive(&jail) != 0)
         return EXIT_PROTOCOL;
     leave_the_host(&jail.start);
     prctl(PR_SET_NAME, "noether-jail");
     prctl(PR_SET_DUMPABLE, 0); /* no ptrace, no /proc/PID/mem for the stage */
-    return jail.start.role == NOE_JAIL_INIT ? init(&jail) : supervise(&jail);
+    switch (jail.start.role) {
+    case NOE_JAIL_INIT:
+        return noe_init(&jail);
+    case NOE_JAIL_LAUNCHER:
+        return noe_launch_on_request(&jail);
+    default:
+        return noe_supervise(&jail);
+    }
 }

@@ -5,8 +5,8 @@
  *
  * The new root is mounted over the old one's "/" and entered as "/..", so that
  * no directory of the host is needed for it and nothing of the host is hidden:
- * until leave_old_root, absolute paths are the host's and relative ones the
- * sandbox's.
+ * until noe_mount_leave_old_root, absolute paths are the host's and relative
+ * ones the sandbox's.
  *
  * Binds go by descriptors. Sources are opened without following links (the core
  * has resolved them), so one that somebody swaps for a link in between is
@@ -25,8 +25,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "../core/uapi.h"
-#include "../core/text.h"
+#include "base/inside.h"
+#include "base/text.h"
+#include "base/uapi.h"
 
 static const char *beneath(const char *absolute)
 {
@@ -82,7 +83,7 @@ static int attach_tree(int tree, const char *target)
     return (int)status;
 }
 
-static uint64_t attributes_of(const struct jail_bind *bind)
+static uint64_t attributes_of(const struct noe_jail_bind *bind)
 {
     uint64_t attributes = NOE_MOUNT_ATTR_NOSUID | NOE_MOUNT_ATTR_NODEV;
 
@@ -90,7 +91,7 @@ static uint64_t attributes_of(const struct jail_bind *bind)
 }
 
 /* "PATH (owner 0, mode 0700)": why the program's id cannot use it. */
-static const char *with_owner(const struct jail_bind *bind)
+static const char *with_owner(const struct noe_jail_bind *bind)
 {
     static char text[sizeof(((struct noe_jail_event *)0)->path)];
     char mode[5] = "0000";
@@ -108,15 +109,15 @@ static const char *with_owner(const struct jail_bind *bind)
     return text;
 }
 
-int open_binds(struct jail *jail, const char **path)
+int noe_mount_open_binds(struct noe_jail *jail, const char **path)
 {
     for (uint32_t i = 0; i < jail->start.bind_count; i++) {
-        struct jail_bind *bind = &jail->binds[i];
+        struct noe_jail_bind *bind = &jail->binds[i];
         *path = bind->source;
         bind->tree = copy_tree(bind->source, attributes_of(bind));
         if (bind->tree < 0)
             return -1;
-        if (idmap_bind(bind) != 0) {
+        if (noe_idmap_bind(bind) != 0) {
             *path = with_owner(bind);
             return -1;
         }
@@ -124,7 +125,7 @@ int open_binds(struct jail *jail, const char **path)
     return 0;
 }
 
-int mount_root(struct jail *jail, const char **path)
+int noe_mount_root(struct noe_jail *jail, const char **path)
 {
     (void)jail;
     *path = "/";
@@ -134,8 +135,7 @@ int mount_root(struct jail *jail, const char **path)
     return chdir("/..");
 }
 
-/* Makes the directories above the last component. */
-static int make_parents(const char *path)
+int noe_make_parents(int dir, const char *path, mode_t mode)
 {
     char part[4096];
     size_t len = strlen(path);
@@ -147,11 +147,16 @@ static int make_parents(const char *path)
     memcpy(part, path, len + 1);
     for (char *at = strchr(part, '/'); at != NULL; at = strchr(at + 1, '/')) {
         *at = '\0';
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+        if (mkdirat(dir, part, mode) != 0 && errno != EEXIST)
             return -1;
         *at = '/';
     }
     return 0;
+}
+
+static int make_parents(const char *path)
+{
+    return noe_make_parents(AT_FDCWD, path, 0755);
 }
 
 /* Most have their parents already, so these are made only if it fails. */
@@ -190,7 +195,7 @@ static int make_file(const char *path, const char *text)
     return wrote == (ssize_t)strlen(text) ? 0 : -1;
 }
 
-static bool is_directory(const struct jail_bind *bind)
+static bool is_directory(const struct noe_jail_bind *bind)
 {
     struct stat st;
 
@@ -199,7 +204,7 @@ static bool is_directory(const struct jail_bind *bind)
     return lstat(bind->source, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static int make_bind_place(const struct jail_bind *bind)
+static int make_bind_place(const struct noe_jail_bind *bind)
 {
     const char *place = beneath(bind->target);
 
@@ -207,18 +212,38 @@ static int make_bind_place(const struct jail_bind *bind)
 }
 
 /* So that the program's own id has a name and localhost an address. */
-static const struct {
+static const struct named_file {
     const char *path;
     const char *text;
 } FILES[] = {
-    {"etc/passwd", "nobody:x:65533:65533:nobody:/work:/bin/sh\n"},
-    {"etc/group", "nogroup:x:65533:\n"},
+    {"etc/passwd",
+     NOE_INSIDE_USER ":x:" NOE_INSIDE_ID_TEXT ":" NOE_INSIDE_ID_TEXT
+                     ":" NOE_INSIDE_USER ":" NOE_INSIDE_WORK ":/bin/sh\n"},
+    {"etc/group", NOE_INSIDE_GROUP ":x:" NOE_INSIDE_ID_TEXT ":\n"},
     {"etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"},
 };
 
+/* With a list of hosts: whom to ask for a name. Most programs would ask there
+ * by themselves. */
+static const struct named_file LIST_FILES[] = {
+    {"etc/resolv.conf", "nameserver 127.0.0.1\n"},
+    {"etc/nsswitch.conf", "hosts: files dns\n"},
+};
+
+static int make_files(const struct named_file *files, size_t count,
+                      const char **path)
+{
+    for (size_t i = 0; i < count; i++) {
+        *path = files[i].path;
+        if (make_file(*path, files[i].text) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* All of them before anything of the host's is mounted: made later they would
  * be made in what is bound, on the host. */
-int make_places(struct jail *jail, const char **path)
+int noe_mount_places(struct noe_jail *jail, const char **path)
 {
     static const char *const directories[] = {"/proc", "/etc"};
 
@@ -227,11 +252,12 @@ int make_places(struct jail *jail, const char **path)
         if (make_directory(beneath(*path)) != 0)
             return -1;
     }
-    for (size_t i = 0; i < sizeof(FILES) / sizeof(*FILES); i++) {
-        *path = FILES[i].path;
-        if (make_file(*path, FILES[i].text) != 0)
-            return -1;
-    }
+    if (make_files(FILES, sizeof(FILES) / sizeof(*FILES), path) != 0)
+        return -1;
+    if (jail->start.has_doors &&
+        make_files(LIST_FILES, sizeof(LIST_FILES) / sizeof(*LIST_FILES),
+                   path) != 0)
+        return -1;
     for (uint32_t i = 0; i < jail->start.bind_count; i++) {
         *path = jail->binds[i].target;
         if (make_bind_place(&jail->binds[i]) != 0)
@@ -246,10 +272,10 @@ int make_places(struct jail *jail, const char **path)
     return 0;
 }
 
-int mount_binds(struct jail *jail, const char **path)
+int noe_mount_binds(struct noe_jail *jail, const char **path)
 {
     for (uint32_t i = 0; i < jail->start.bind_count; i++) {
-        struct jail_bind *bind = &jail->binds[i];
+        struct noe_jail_bind *bind = &jail->binds[i];
         *path = bind->source;
         if (bind->tree < 0)
             bind->tree = copy_tree(bind->source, attributes_of(bind));
@@ -313,7 +339,7 @@ static int mount_stub_proc(void)
 /* Read-only as a whole, so that no sysctl can be written whatever the ids. The
  * kernel refuses a fresh one where the host's is partly covered, as in
  * containers. */
-int mount_proc(struct jail *jail, const char **path)
+int noe_mount_proc(struct noe_jail *jail, const char **path)
 {
     *path = "/proc";
     if (mount("proc", "proc", "proc",
@@ -330,7 +356,7 @@ static const char *const nodes[] = {"/dev/null", "/dev/zero", "/dev/full",
 
 /* Read-only: that keeps nobody from writing to a device, but its owner from
  * changing its mode, which would be the host's. */
-int make_devices(struct jail *jail, const char **path)
+int noe_mount_devices(struct noe_jail *jail, const char **path)
 {
     static const char *const links[][2] = {{"/proc/self/fd", "dev/fd"},
                                            {"/proc/self/fd/0", "dev/stdin"},
@@ -355,7 +381,7 @@ int make_devices(struct jail *jail, const char **path)
 /* What bubblewrap started by root needs: it stays user 0 of the host, who owns
  * the nodes that it binds. Done in a mount namespace of the supervisor's own.
  */
-int cover_devices(const char **path)
+int noe_mount_cover_devices(const char **path)
 {
     *path = "/";
     if (unshare(CLONE_NEWNS) != 0 ||
@@ -384,33 +410,68 @@ static void add_amount(char *options, const char *name, int64_t amount)
                         (unsigned long long)amount);
 }
 
+static int show_part(const char *part, const char *place)
+{
+    if (mkdir(beneath(part), 0700) != 0 || make_directory(beneath(place)) != 0)
+        return -1;
+    return mount(beneath(part), beneath(place), NULL, MS_BIND, NULL);
+}
+
+/* A file of the run's own in the place of one of the server's, read-only but
+ * for who has it open: NOE_PLACE_FD. */
+static int mount_place(struct noe_jail *jail, const char **path)
+{
+    const char *file = &NOE_INSIDE_WORK "/file"[1];
+    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+
+    *path = jail->place;
+    if (fd < 0)
+        return -1;
+    int status = dup3(fd, NOE_PLACE_FD, O_CLOEXEC) < 0 ? -1 : 0;
+    close(fd);
+    if (status != 0 ||
+        mount(file, beneath(jail->place), NULL, MS_BIND, NULL) != 0)
+        return -1;
+    return mount(NULL, beneath(jail->place), NULL,
+                 MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL);
+}
+
 /* First of all mounts: a bind may lie in one of them, or be one. They are
  * directories of one tmpfs, which costs a third of three and has one limit for
- * all. It lies beneath the first of them, where no path leads. */
-int mount_private(struct jail *jail, const char **path)
+ * all. It lies beneath the last of them, where no path leads. */
+int noe_mount_private(struct noe_jail *jail, const char **path)
 {
-    static const char *const places[][2] = {
-        {"tmp", "work/tmp"}, {"dev/shm", "work/shm"}, {"work", "work/work"}};
+    const char *start = jail->start_dir;
+    bool within = start != NULL && noe_inside_is_private(start);
+    const char *const parts[][2] = {
+        {NOE_INSIDE_WORK "/tmp", NOE_INSIDE_TMP},
+        {NOE_INSIDE_WORK "/shm", NOE_INSIDE_SHM},
+        {NOE_INSIDE_WORK "/start", within ? NULL : start},
+        {NOE_INSIDE_WORK "/work", NOE_INSIDE_WORK}};
+    const char *work = beneath(NOE_INSIDE_WORK);
     char options[128] = "mode=0700";
 
     add_amount(options, ",size=", jail->start.private_bytes);
     add_amount(options, ",nr_inodes=", jail->start.private_files);
-    *path = "/work";
-    if (make_directory("work") != 0 ||
-        mount("private", "work", "tmpfs", MS_NOSUID | MS_NODEV, options) != 0)
+    *path = NOE_INSIDE_WORK;
+    if (make_directory(work) != 0 ||
+        mount("private", work, "tmpfs", MS_NOSUID | MS_NODEV, options) != 0)
         return -1;
-    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-        const char *const *place = places[i];
-        *path = place[0];
-        if (mkdir(place[1], 0700) != 0 || make_directory(place[0]) != 0 ||
-            mount(place[1], place[0], NULL, MS_BIND, NULL) != 0)
+    if (jail->in_cradle && jail->place != NULL && mount_place(jail, path) != 0)
+        return -1;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+        if (parts[i][1] == NULL)
+            continue;
+        *path = parts[i][1];
+        if (show_part(parts[i][0], parts[i][1]) != 0)
             return -1;
     }
-    return 0;
+    *path = start;
+    return within ? make_directory(beneath(start)) : 0;
 }
 
 /* Afterwards there is no way, by any name, to a file that is not bound. */
-int leave_old_root(struct jail *jail, const char **path)
+int noe_mount_leave_old_root(struct noe_jail *jail, const char **path)
 {
     (void)jail;
     *path = "/";

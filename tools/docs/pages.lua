@@ -9,6 +9,7 @@ local INTRODUCTION = {
   task = "One run of a stage: of `executor:start`.",
   process = "A program that was started: of `noether.spawn`.",
   set = "Many processes and tasks, to wait for: of `noether.set`.",
+  worker = "What runs stages for others: of `noether.worker`.",
   store = "Where stages live: of `noether.store.memory` and `noether.store.open`.",
   err = "What went wrong: the second value of what can fail.",
 }
@@ -50,7 +51,7 @@ local function modifiers(value)
   return ("[opt=%s]"):format((value.default:gsub("[%[%]]", "")))
 end
 
--- What the README calls those that have a page.
+-- What the documentation calls those that have a page.
 local HANDLES = { AnyExecutor = "executor", Executor = "executor", Task = "task",
   Process = "process", Set = "set", Store = "store" }
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --- The public surface: which functions, methods, tables and words a user of the library meets, with
--- what the sources' comments, the tables of options and the README say of each.
+-- what the sources' comments, the tables of options and the pages of docs say of each.
 local comments = require "comments"
 
 local M = {}
@@ -12,59 +12,82 @@ local MODULES = {
 }
 
 -- What users get from functions, by the name of the table of methods in a file. `handle` is what
--- the README calls one. A class may be what others have in common: `also` are the methods, told of
--- in another file, that each of them has, too.
+-- the documentation calls one. A class may be what others have in common: `also` are the methods,
+-- told of in another file, that each of them has, too.
 local CLASSES = {
-  { name = "AnyExecutor", handle = "executor", file = "face.lua", owner = "Face",
-    also = { file = "executor.lua", owner = "Executor", in_file = "inline.lua",
+  { name = "AnyExecutor", handle = "executor", file = "executor/interface.lua", owner = "Interface",
+    also = { file = "executor/local.lua", owner = "Executor", in_file = "executor/inline.lua",
       in_owner = "Inline" } },
-  { name = "Executor", handle = "executor", file = "executor.lua", owner = "Executor",
+  { name = "Executor", handle = "executor", file = "executor/local.lua", owner = "Executor",
     extends = "AnyExecutor" },
-  { name = "Task", handle = "task", file = "task.lua", owner = "Task" },
+  { name = "Session", handle = "session", file = "executor/session.lua", owner = "Session" },
+  { name = "Task", handle = "task", file = "run/task.lua", owner = "Task" },
   { name = "Process", handle = "process", file = "process.lua", owner = "Process" },
   { name = "Set", handle = "set", file = "set.lua", owner = "Set" },
-  { name = "Budget", handle = "budget", file = "budget.lua", owner = "Budget",
+  { name = "Budget", handle = "budget", file = "executor/budget.lua", owner = "Budget",
     extends = "AnyExecutor" },
-  { name = "Cache", handle = "cache", file = "caching.lua", owner = "Caching",
+  { name = "Cache", handle = "cache", file = "executor/answers.lua", owner = "Answers",
     extends = "AnyExecutor" },
-  { name = "Store", handle = "store", file = "store.lua", owner = "Memory" },
+  { name = "Worker", handle = "worker", file = "fleet/worker.lua", owner = "Worker" },
+  { name = "Store", handle = "store", file = "stage/store/memory.lua", owner = "Memory" },
   { name = "Error", handle = "err", file = "error.lua", owner = "Error" },
 }
 
--- Tables of options: what holds each, and the heading of the README that explains them.
+-- The pages whose tables explain options; no two have the same heading.
+local PAGES = { "reference", "many", "runtimes", "mcp", "sessions", "fleet" }
+
+-- Tables of options: what holds each, and the heading of the page that explains them.
 local OPTIONS = {
-  { name = "CallOptions", module = "config", field = "CALL_OPTIONS",
+  { name = "CallOptions", module = "executor.config", field = "CALL_OPTIONS",
     heading = "Options of a call", text = "Options of one call." },
-  { name = "ExecutorOptions", module = "config", field = "EXECUTOR_OPTIONS",
+  { name = "ExecutorOptions", module = "executor.config", field = "EXECUTOR_OPTIONS",
     heading = "Options of an executor", text = "Options of an executor." },
-  { name = "PipOptions", module = "config", field = "PIP_OPTIONS",
+  { name = "PipOptions", module = "executor.config", field = "PIP_OPTIONS",
     heading = "Packages", text = "Where packages come from, and what installing them may take." },
-  { name = "Config", module = "config", field = "CONFIG_OPTIONS",
+  { name = "NpmOptions", module = "executor.config", field = "NPM_OPTIONS",
+    heading = "Packages of npm", text = "The same for packages of npm." },
+  { name = "Config", module = "executor.config", field = "CONFIG_OPTIONS",
     heading = "Options of an executor", text = "The options that `config_snapshot` gives." },
-  { name = "RunOptions", module = "process", field = "RUN_OPTIONS",
+  { name = "SessionOptions", module = "executor.session", field = "OPTIONS",
+    heading = "Options of a session", text = "Options of `executor:session`." },
+  { name = "CellOptions", module = "executor.session", field = "CELL_OPTIONS",
+    heading = "Options of a cell", text = "Options of one cell." },
+  { name = "RunOptions", module = "command", field = "OPTIONS",
     heading = "Options of run and spawn", text = "Options of `noether.run` and `noether.spawn`." },
-  { name = "RetryOptions", module = "retry", field = "OPTIONS",
+  { name = "RetryOptions", module = "executor.retry", field = "OPTIONS",
     heading = "Retry, budget, cache", text = "Options of `noether.retry`." },
-  { name = "BudgetOptions", module = "budget", field = "OPTIONS",
+  { name = "BudgetOptions", module = "executor.budget", field = "OPTIONS",
     heading = "Retry, budget, cache", text = "Options of `noether.budget`." },
-  { name = "CacheOptions", module = "caching", field = "OPTIONS",
+  { name = "CacheOptions", module = "executor.answers", field = "OPTIONS",
     heading = "Retry, budget, cache", text = "Options of `noether.cache`." },
-  { name = "PruneOptions", module = "prune", field = "OPTIONS",
+  { name = "PruneOptions", module = "cache.prune", field = "OPTIONS",
     heading = "The cache", text = "Options of `noether.prune`." },
-  { name = "Limits", module = "process", field = "LIMITS",
+  { name = "McpOptions", module = "mcp.server", field = "OPTIONS",
+    heading = "Options of serve", text = "Options of `noether.mcp.serve`." },
+  { name = "McpFunctionsOptions", module = "mcp.client", field = "OPTIONS",
+    heading = "Tools of a server as functions", text = "Options of `noether.mcp.functions`." },
+  { name = "RemoteOptions", module = "fleet.remote", field = "OPTIONS",
+    heading = "Options of remote", text = "Options of `noether.remote`." },
+  { name = "WorkerOptions", module = "fleet.worker", field = "OPTIONS",
+    heading = "Options of a worker", text = "Options of `noether.worker`." },
+  { name = "RunLimits", module = "sandbox.description", field = "LIMITS",
     heading = "Options of a call", text = "What a tree of processes may use." },
+  { name = "Limits", module = "executor.config", field = "LIMITS",
+    heading = "Options of a call", text = "What a run may use." },
 }
 
--- What a row of the README says where another one says it all.
+-- What a row says where another one says it all.
 local ELSEWHERE = { ["as of a call"] = "Options of a call",
-  ["as of an executor"] = "Options of an executor" }
+  ["as of an executor"] = "Options of an executor", ["as of remote"] = "Options of remote" }
 
 local FIELD_TYPES = { version = "string", null = "lightuserdata" }
 
 -- Types of options that say more than the word by which they are checked.
 local OPTION_TYPES = {
   allow_effects = "{string|table,...}", log = "fun(level:string,message:string,fields:table)",
+  files = "{[string]:string|{path:string}}",
   on_log = "fun(line:string)", on_stdout = "fun(piece:string)", on_stderr = "fun(piece:string)",
+  on_network = "fun(host:string,port:integer):boolean?",
   kinds = "{Kind,...}",
 }
 
@@ -73,7 +96,7 @@ local CHECKED_AS = {
   text = "string", path = "string", boolean = "boolean", table = "table",
   ["function"] = "function", list = "table", strings = "{string,...}",
   variables = "{[string]=string}", store = "Store", any = "any",
-  input = "string|Stream|function", stream = "Stream", flake = "string", amount = "number",
+  input = "string|Stream|function|true", stream = "Stream", flake = "string", amount = "number",
 }
 
 local function read_file(path)
@@ -193,12 +216,13 @@ local function add_field(self, scope, name, item)
   })
 end
 
--- "executor.new" in a file that has `local executor = require "noether.executor"`.
+-- "executor.new" in a file that has `local executor = require "noether.executor.local"`, or
+-- `later.module` in place of `require`.
 local function aliased(self, file, expression)
   local module, name = expression:match "^([%w_]+)%.([%w_]+)$"
   if not module then return nil end
   local text = read_file(("%s/lua/noether/%s"):format(self.root, file))
-  local path = text:match("\nlocal " .. module .. ' = require "noether%.([%w_.]+)"')
+  local path = text:match("\nlocal " .. module .. ' = [%w.]+ "noether%.([%w_.]+)"')
   if not path then return nil end
   local source = path:gsub("%.", "/") .. ".lua"
   local item = read_items(self, source).by_name["M." .. name]
@@ -276,11 +300,19 @@ local function unquoted(cell)
   return (cell:gsub("`", ""))
 end
 
--- The rows of the README's tables below a heading: { default, meaning } by name.
-local function readme_rows(readme, heading)
-  local _, from = readme:find("\n## " .. heading .. "\n", 1, true)
-  if not from then error("README.md has no heading " .. heading, 0) end
-  local section = readme:sub(from, (readme:find("\n## ", from, true) or 0) - 1)
+local function read_pages(root)
+  local texts = {}
+  for index, name in ipairs(PAGES) do
+    texts[index] = read_file(("%s/docs/%s.md"):format(root, name))
+  end
+  return table.concat(texts, "\n## \n")
+end
+
+-- The rows of the tables below a heading: { default, meaning } by name.
+local function rows_under(pages, heading)
+  local _, from = pages:find("\n## " .. heading .. "\n", 1, true)
+  if not from then error("docs: no page has a heading " .. heading, 0) end
+  local section = pages:sub(from, (pages:find("\n## ", from, true) or 0) - 1)
   local rows = {}
   for name, default, meaning in section:gmatch "\n| `([%w_]+)` | ([^\n]-) | ([^\n]*) |%f[\n]" do
     -- "retry: " says whose row it is where several have one table.
@@ -291,7 +323,7 @@ local function readme_rows(readme, heading)
 end
 
 local function meaning_of(self, name, heading)
-  local row = readme_rows(self.readme, heading)[name]
+  local row = rows_under(self.pages, heading)[name]
   if not row then return nil end
   local other = ELSEWHERE[row.text]
   local target = other and other ~= heading and meaning_of(self, name, other)
@@ -313,8 +345,10 @@ end
 local option_type
 
 local function fields_type(self, fields)
-  if fields == self.load("noether.process").LIMITS then return "Limits" end
-  if fields == self.load("noether.config").PIP_OPTIONS then return "PipOptions" end
+  if fields == self.load("noether.sandbox.description").LIMITS then return "RunLimits" end
+  if fields == self.load("noether.executor.config").LIMITS then return "Limits" end
+  if fields == self.load("noether.executor.config").PIP_OPTIONS then return "PipOptions" end
+  if fields == self.load("noether.executor.config").NPM_OPTIONS then return "NpmOptions" end
   local list = {}
   for name, expected in pairs(fields) do
     list[#list + 1] = ("%s=%s"):format(name, option_type(self, name, expected))
@@ -340,7 +374,7 @@ local function add_options(self, source)
     local meaning = meaning_of(self, name, source.heading)
     if not meaning then
       meaning = { text = "" }
-      problem(self, { file = "README.md", line = 1 }, "no row for `%s` under '%s'", name,
+      problem(self, { file = "docs/reference.md", line = 1 }, "no row for `%s` under '%s'", name,
         source.heading)
     end
     fields[#fields + 1] = { name = name, type = option_type(self, name, expected), optional = true,
@@ -393,17 +427,55 @@ local function isolations(self)
   return words
 end
 
+-- What help() has pages on: a table of a page of docs, by the word in its head.
+local TOPICS = {
+  { name = "effects", page = "isolation", head = "effect",
+    text = "What a stage may declare, as `effects = { \"Network\", { FsRead = \"/data\" } }`." },
+  { name = "kinds", page = "errors", head = "kind", second = "type",
+    text = "What `err.kind` may be: whose fault it is, when it is, and what to do." },
+  { name = "limits", page = "reference", head = "limit", second = "default",
+    text = "What a run may use, as `limits = { memory_bytes = 2 ^ 29 }`." },
+}
+
+-- "a | b | c" -> { "a", "b", "c" }, without the marks of Markdown.
+local function cells_of(row)
+  local cells = {}
+  for cell in (row .. " | "):gmatch("(.-) | ") do
+    cells[#cells + 1] = (unquoted(cell):gsub("%[(.-)%]%(.-%)", "%1"))
+  end
+  return cells
+end
+
+local function add_topics(self)
+  for _, topic in ipairs(TOPICS) do
+    local fields = {}
+    local page = read_file(("%s/docs/%s.md"):format(self.root, topic.page))
+    local rows = page:match("\n| " .. topic.head .. " | [^\n]*\n|[-|]*\n(.-)\n\n")
+    for row in ((rows or "") .. "\n"):gmatch "| (.-) |\n" do
+      local cells = cells_of(row)
+      fields[#fields + 1] = {
+        name = cells[1], type = topic.second == "type" and cells[2] or nil,
+        default = topic.second == "default" and cells[2] or nil,
+        text = table.concat(cells, ": ", #cells > 2 and 3 or 2),
+      }
+    end
+    if #fields == 0 then error("docs/" .. topic.page .. ": no table of " .. topic.name, 0) end
+    table.insert(self.topics, { name = topic.name, text = topic.text, fields = fields })
+  end
+end
+
 --- Read the surface.
 -- @tparam string root of the source tree
--- @treturn table `modules`, `functions`, `fields`, `scopes`, `classes`, `tables`, `words` (lists),
+-- @treturn table `modules`, `functions`, `fields`, `scopes`, `classes`, `tables`, `topics` (what
+-- help() tells of in a table), `words` (lists),
 -- `internal` (names of methods that classes keep to themselves: @local) and `problems`: what the
 -- comments lack, a line each
 -- @raise on a comment that cannot be read
 function M.read(root)
   local self = {
-    root = root, readme = read_file(root .. "/README.md"), load = loader(root), files = {},
+    root = root, pages = read_pages(root), load = loader(root), files = {},
     seen = {}, modules = MODULES, functions = {}, fields = {}, scopes = {}, classes = {},
-    tables = {}, internal = {}, problems = {},
+    tables = {}, topics = {}, internal = {}, problems = {},
   }
   for _, module in ipairs(MODULES) do
     add_module(self, module)
@@ -412,6 +484,7 @@ function M.read(root)
     add_class(self, class)
   end
   add_tables(self)
+  add_topics(self)
   self.words = {
     { name = "Isolation", words = isolations(self) }, { name = "Kind", words = kinds(self) },
     { name = "Reason", words = reasons(root) },

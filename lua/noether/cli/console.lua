@@ -5,6 +5,7 @@
 local errors = require "noether.error"
 local exits = require "noether.cli.exits"
 local sys = require "noether.sys"
+local words = require "noether.cli.words"
 
 local M = {}
 
@@ -92,14 +93,34 @@ function Console:log(line)
   io.stderr:write((self.notes_terminal and visible(line) or line) .. "\n")
 end
 
---- Write a stage's answer to standard output. In JSON, what a terminal would take for a command can
--- stand in a string only, where it can be written in another way.
+-- The code of a character of two or three bytes.
+local function code_of(character)
+  local a, b, c = character:byte(1, 3)
+  if not c then return (a - 0xC0) * 64 + b - 0x80 end
+  return ((a - 0xE0) * 64 + b - 0x80) * 64 + c - 0x80
+end
+
+local function escaped(character)
+  return errors.is_unprintable(character) and ("\\u%04x"):format(code_of(character)) or nil
+end
+
+--- Write JSON to standard output. What a terminal would take for a command, or for a wish to show
+-- text in another order, can stand in a string only, where it can be written in another way.
 -- @tparam string text JSON
 function Console:json(text)
   if self.answers_terminal then
-    text = text:gsub("\127", "\\u007f"):gsub("\194([\128-\159])", function(byte)
-      return ("\\u%04x"):format(byte:byte())
-    end)
+    text = text:gsub("\127", "\\u007f"):gsub("[\194\216][\128-\191]", escaped)
+      :gsub("\226[\128-\191][\128-\191]", escaped)
+  end
+  self:answer(text)
+end
+
+--- Write text of unknown origin to standard output; on a terminal with what it would take for a
+-- command shown as it is written.
+-- @tparam string text
+function Console:text(text)
+  if self.answers_terminal then
+    text = text:gsub("[^\n]+", visible)
   end
   self:answer(text)
 end
@@ -136,7 +157,7 @@ end
 function Console:fail(err)
   local kind = err.kind and (" [%s]"):format(err.kind) or ""
   self:say("error", err.message .. kind)
-  if err.hint then self:say("hint", err.hint) end
+  if err.hint then self:say("hint", words.of(err.hint, err.effect)) end
   return exits.of(err)
 end
 

@@ -2,8 +2,8 @@
 --- Options that several verbs share.
 -- Each is a table: `name` ("--input"), `about`, and if it takes a value `value` (how help calls
 -- it), `convert` (of values.lua), `choices`, `many` (it may be given again).
-local config = require "noether.config"
 local values = require "noether.cli.values"
+local words = require "noether.executor.words"
 
 local M = {}
 
@@ -22,8 +22,8 @@ M.language = {
 
 M.effect = {
   name = "--effect", value = "EFFECT", convert = values.effect, many = true,
-  about = "what the code needs: Pure, Network, Process, FsRead=PATH, FsWrite=PATH, ...; without "
-    .. "any it may start programs (Unknown)",
+  about = "what the code needs: Pure, Network, Network=HOST:PORT, Process, FsRead=PATH, "
+    .. "FsWrite=PATH, ...; without any it may start programs (Unknown)",
 }
 
 M.policy_path = {
@@ -32,12 +32,18 @@ M.policy_path = {
 }
 
 M.isolation = {
-  name = "--isolation", value = "NAME", choices = config.EXECUTOR_OPTIONS.isolation,
+  name = "--isolation", value = "NAME", choices = words.isolation,
   about = "auto, native, bwrap, landlock or none (default: $NOETHER_ISOLATION, else auto)",
 }
 
+M.loopback = {
+  name = "--loopback", value = "WHAT", choices = { "on", "off" },
+  about = "off: without a network of the host's there are no sockets at all, but connected pairs; "
+    .. "starts faster (default: on)",
+}
+
 M.runtime = {
-  name = "--runtime", value = "NAME", choices = config.EXECUTOR_OPTIONS.runtime,
+  name = "--runtime", value = "NAME", choices = words.runtime,
   about = "where interpreters come from (default: $NOETHER_RUNTIME, else auto)",
 }
 
@@ -59,7 +65,8 @@ M.timeout = {
 
 M.limit = {
   name = "--limit", value = "NAME=VALUE", convert = values.limit, many = true,
-  about = "memory=512M, cpu=10s, processes=64, open_files, file, private, private_files",
+  about = "memory=512M, cpu=10s, processes=64, open_files, file, private, private_files; of a "
+    .. "list of hosts connections, network",
 }
 
 M.env = {
@@ -68,7 +75,7 @@ M.env = {
 }
 
 M.grant = {
-  name = "--grant", value = "PATH|network", convert = values.grant, many = true,
+  name = "--grant", value = "PATH|network[=HOST:PORT]", convert = values.grant, many = true,
   about = "what policies may open without an effect",
 }
 
@@ -77,18 +84,30 @@ M.work_dir = {
   about = "a directory of yours, read-write, to work in",
 }
 
+M.setup_timeout = {
+  name = "--setup-timeout", value = "TIME", convert = values.seconds,
+  about = "deadline of what comes before the run (default: 300)",
+}
+
+M.lock = {
+  name = "--lock", value = "FILE", convert = values.text_file,
+  about = "a lock of the packages that the stage names, as 'lock' writes it: these and no others",
+}
+
 --- What says how a stage is run.
 M.STAGE = {
   {
     name = "--input", value = "JSON|@FILE|-", about = "the input: JSON text, a file of it, or "
       .. "standard input (default: null)",
   },
-  M.language, M.effect, M.timeout,
+  M.language, M.effect, M.timeout, M.setup_timeout, M.lock,
+  M.limit, M.env, M.work_dir,
   {
-    name = "--setup-timeout", value = "TIME", convert = values.seconds,
-    about = "deadline of what comes before the run (default: 300)",
+    name = "--leftover-threads", value = "WHAT", choices = words.on_leftover_threads,
+    about = "Python's threads that execute leaves running: wait for them, or end them with the "
+      .. "process (default: wait)",
   },
-  M.limit, M.env, M.work_dir, M.isolation, M.runtime, M.nixpkgs,
+  M.isolation, M.loopback, M.runtime, M.nixpkgs,
   M.lock_file, M.policy_path, M.grant, M.store,
 }
 

@@ -36,9 +36,10 @@ local function add_option(parser, option)
     return
   end
   added:argname(option.value)
+  if option.optional then added:args("?") end
   if option.convert then added:convert(converter(option)) end
   if option.choices then added:choices(option.choices) end
-  if option.many then added:count("*") end
+  if option.many then added:count("*") else added:overwrite(false) end
 end
 
 local function examples_text(verb)
@@ -171,6 +172,8 @@ end
 local function reworded(message, verb)
   local option = message:match("^unknown option '(.-)'")
   if option then return unknown_option(option, verb) end
+  local twice = message:match("^option '(.-)' must be used at most 1 time")
+  if twice then return ("option '%s' is given more than once"):format(twice) end
   if message:find("^too many arguments") then return "more arguments than it takes" end
   return (message:gsub("\n.*", ""))
 end
@@ -230,7 +233,7 @@ end
 --- Read a command line.
 -- @tparam table root the verb of all verbs
 -- @tparam {string,...} words without the program's name
--- @treturn ?table `verb` and `given` (values by name), or `help` (text), or `version`; nil and a
+-- @treturn ?table `verb` and `given` (values by name), or `help` (text); nil and a
 -- misuse: `{ usage = true, message, hint }`
 -- @treturn ?table
 function M.read(root, words)
@@ -239,7 +242,6 @@ function M.read(root, words)
   if wants_help(words) and not is_misspelt(words, verb, depth) then
     return { help = M.help(root, words) }
   end
-  if verb == root and words[1] == "--version" then return { version = true } end
   if verb.verbs then return unknown_verb(root, words, verb, depth) end
   return read(root, words, verb, depth)
 end

@@ -28,7 +28,7 @@ end
 
 -- Part of the sandbox that another option carries, or that belongs to one run.
 local NOT_DESCRIBED = {
-  backend = true, bwrap_path = true, private_dir = true, env_allowlist = true,
+  backend = true, bwrap_path = true, private_dir = true, resolved = true, env_allowlist = true,
 }
 
 -- Of the limits, those of the launch.
@@ -108,10 +108,15 @@ function M.run(context)
   if not executor then return nil, reference end
   local plan
   plan, err = executor:plan(reference, json.decode(text), {
-    work_dir = context.given.work_dir, resolve = not context.given.outline,
+    work_dir = context.given.work_dir, lock = context.given.lock,
+    resolve = not context.given.outline,
   })
   if not plan then return nil, err end
-  context.console:answer(context.given.shell and shell_text(context, plan) or render.json(plan))
+  if context.given.shell then
+    context.console:answer(shell_text(context, plan))
+  else
+    context.console:json(render.json(plan))
+  end
   return 0
 end
 

@@ -6,10 +6,10 @@ local flags = require "noether.cli.flags"
 local inspect = require "noether.inspect"
 local json = require "noether.json"
 local options = require "noether.options"
-local policies = require "noether.policies"
+local policies = require "noether.overrides.policies"
 local render = require "noether.cli.render"
 local settings = require "noether.cli.settings"
-local trial = require "noether.policies.trial"
+local trial = require "noether.overrides.trial"
 
 local show = {
   name = "show", summary = "show a policy, and where each field comes from",

@@ -2,7 +2,7 @@
 --- `noether prune`: take out of the cache what nobody has used for long.
 local exits = require "noether.cli.exits"
 local flags = require "noether.cli.flags"
-local prune = require "noether.prune"
+local prune = require "noether.cache.prune"
 local render = require "noether.cli.render"
 local text = require "noether.text"
 local values = require "noether.cli.values"
@@ -60,7 +60,11 @@ function M.run(context)
   local given = context.given
   local report, err = prune.prune{ older_than_secs = given.older_than, dry_run = given.dry_run }
   if not report then return nil, err end
-  context.console:answer(given.json and render.json(report) or lines_of(report))
+  if given.json then
+    context.console:json(render.json(report))
+  else
+    context.console:text(lines_of(report))
+  end
   tell(context.console, report)
   return #report.failed == 0 and exits.OK or exits.of{ kind = "cache_failed" }
 end

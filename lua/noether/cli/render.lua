@@ -9,6 +9,7 @@ local M = {}
 local LISTS = {
   argv = true, checks = true, enforced = true, env_allowlist = true, links = true,
   ro_binds = true, rw_binds = true, secrets = true, warnings = true, effects = true,
+  calls = true, outputs = true, runs = true, opened = true, lacked = true, unused = true,
 }
 
 local function with_lists(value)

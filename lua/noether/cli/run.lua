@@ -3,12 +3,13 @@
 local errors = require "noether.error"
 local exits = require "noether.cli.exits"
 local flags = require "noether.cli.flags"
+local functions = require "noether.cli.functions"
+local learn = require "noether.cli.learn"
 local json = require "noether.json"
 local render = require "noether.cli.render"
 local stages = require "noether.cli.stages"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
-local trace = require "noether.trace"
 local values = require "noether.cli.values"
 
 local M = {
@@ -27,11 +28,38 @@ local M = {
       "the network, a secret from the environment, a deadline" },
     { "noether run double --input @input.json --json",
       "a stage of the store; answer, log and figures as JSON" },
+    { "noether run chart.py --file x.csv=/srv/x.csv --output '*.png'",
+      "a file for the stage, and the charts that it draws" },
     { "noether run double.py --trace run.html", "the run as a page, for a browser" },
+    { "noether run fetch.py --learn", "what the stage would need, as effects to paste" },
   },
 }
 
 M.options = {
+  {
+    name = "--function", value = "NAME=PROGRAM", convert = values.program, many = true,
+    about = "a program, with arguments, that the code may call as a function (--effect "
+      .. "Call=NAME): JSON in, JSON out, no shell",
+  },
+  {
+    name = "--file", value = "NAME=PATH", convert = values.file, many = true,
+    about = "a file that the stage finds in its working directory, by that name; it is not copied",
+  },
+  {
+    name = "--output", value = "PATTERN", many = true,
+    about = "collect a file that the stage leaves: a name ('NAME?' need not be there), or a "
+      .. "pattern with * and **/",
+  },
+  {
+    name = "--output-dir", value = "DIR", convert = values.path_to_be,
+    about = "where outputs go (default: here); what is there already is not replaced",
+  },
+  { name = "--output-overwrite", about = "replace files that are there already" },
+  {
+    name = "--learn",
+    about = "run it with nothing open, and print the effects that it would have needed; what "
+      .. "--effect allows is opened in further runs, as far as it was needed",
+  },
   { name = "--json", about = "write one JSON object: ok, output or error, info" },
   {
     name = "--trace", value = "FILE.html", convert = values.path_to_be,
@@ -50,13 +78,47 @@ local function write_json(context, answer, err, info)
   else
     record.output = json.decode(answer)
   end
-  context.console:answer(render.line(record) .. "\n")
+  context.console:json(render.line(record) .. "\n")
   return err and exits.of(err) or exits.OK
 end
 
-local function call_options(context)
+local function files_of(given)
+  local files
+  for _, file in ipairs(given.file or {}) do
+    files = files or {}
+    files[file.name] = { path = file.path }
+  end
+  return files
+end
+
+local function check_outputs(given)
+  for _, name in ipairs{ "output_dir", "output_overwrite" } do
+    if given[name] and not given.output then
+      return nil, { usage = true, message = ("option '--%s': there is no --output to put there")
+        :format((name:gsub("_", "-"))) }
+    end
+  end
+  return true
+end
+
+local function check_learn(given)
+  for _, name in ipairs{ "output", "trace" } do
+    if given.learn and given[name] then
+      return nil, { usage = true, message = ("option '--%s' cannot be used with '--learn', which "
+        .. "prints effects"):format(name) }
+    end
+  end
+  return true
+end
+
+local function call_options(context, functions_given, opened)
+  local given = context.given
+  local outputs = given.output
   return {
-    work_dir = context.given.work_dir,
+    functions = functions_given, work_dir = given.work_dir, lock = given.lock,
+    files = files_of(given), outputs = outputs,
+    output_dir = outputs and (given.output_dir or "."),
+    output_overwrite = given.output_overwrite, learn = opened,
     on_log = function(line) context.console:log(line) end,
   }
 end
@@ -64,7 +126,7 @@ end
 -- A page that cannot be written is known before anything runs.
 local function open_page(given)
   if not given.trace then return true end
-  return trace.open(given.trace, given.stage)
+  return require("noether.report.trace").open(given.trace, given.stage) -- a tail call
 end
 
 local function write_page(context, page, answer, err, info)
@@ -94,19 +156,40 @@ local function wait(context, task)
   end
 end
 
--- As execute_json, but seen while it goes on.
-local function execute_json(context, executor, id, text)
-  local reference, err = executor:reference("run", id)
+-- As execute_json, but seen while it goes on. Learnt of is a stage with these effects opened.
+local function execute_json(context, executor, id, text, opened)
+  local given, err = functions.given(context)
+  if err then return nil, err end
+  local reference
+  reference, err = executor:reference("run", id)
   if not reference then return nil, err end
-  local call = executor:check_call("run", call_options(context))
+  local call = executor:check_call("run", call_options(context, given, opened))
   local task
-  task, err = executor:begin(reference, text, call, "json")
+  task, err = executor:begin{ reference = reference, input = text, call = call, mode = "json" }
   if not task then return nil, err end
   return wait(context, task)
 end
 
+-- What is wrong with the words is known before anything is opened: the input.
+local function check_words(context)
+  local ok, err = check_outputs(context.given)
+  if ok then ok, err = check_learn(context.given) end
+  if not ok then return nil, err end
+  return stages.input(context) -- a tail call
+end
+
+local function run_to_learn(context)
+  local text, err = check_words(context)
+  if not text then return nil, err end
+  local executor, reference = stages.open(context)
+  if not executor then return nil, reference end
+  return learn.run(context, executor, reference, function(opened)
+    return execute_json(context, executor, reference, text, opened)
+  end)
+end
+
 local function execute(context)
-  local text, err = stages.input(context)
+  local text, err = check_words(context)
   if not text then return nil, err end
   local executor, reference = stages.open(context)
   if not executor then return nil, reference end
@@ -125,6 +208,7 @@ end
 -- @treturn ?number exit code; nil and an error
 -- @treturn ?table
 function M.run(context)
+  if context.given.learn then return run_to_learn(context) end
   local answer, err, info = execute(context)
   context.console:warnings(info)
   if context.given.json and (answer or errors.is(err)) then

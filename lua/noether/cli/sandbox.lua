@@ -1,13 +1,15 @@
 -- SPDX-License-Identifier: MIT
 --- `noether sandbox`: any command in a sandbox. Its exit code is ours, its streams are ours.
+local cache = require "noether.cache.scripts"
 local builtin_policy = require "noether.policy.isolation"
+local command = require "noether.command"
+local descriptions = require "noether.sandbox.description"
 local errors = require "noether.error"
 local exits = require "noether.cli.exits"
-local files = require "noether.policies.files"
+local files = require "noether.overrides.files"
 local flags = require "noether.cli.flags"
-local isolation = require "noether.isolation"
+local hosts = require "noether.hosts"
 local json = require "noether.json"
-local options = require "noether.options"
 local process = require "noether.process"
 local settings = require "noether.cli.settings"
 local sys = require "noether.sys"
@@ -28,6 +30,7 @@ local M = {
     { "noether sandbox -- sh -c 'id; ls /'", "what it looks like inside" },
     { "noether sandbox --work-dir . --timeout 5m -- make", "a build that can write only here" },
     { "noether sandbox --network -- git ls-remote URL", "with the network" },
+    { "noether sandbox --network github.com:443 -- git ls-remote URL", "with one host of it" },
     { "noether sandbox --read data.csv:/work/data.csv -- wc -l data.csv", "with a file to read" },
     { "noether sandbox --policy tools.lua -- tool", "what is inside from a file: noether(1)" },
   },
@@ -46,8 +49,13 @@ M.options = {
     name = "--write", value = "PATH[:TARGET]", convert = values.bind, many = true,
     about = "show a path, read-write",
   },
-  { name = "--network", about = "the host's network, and what name resolution needs" },
-  flags.env, flags.work_dir, flags.timeout, flags.limit, flags.isolation,
+  {
+    name = "--network", value = "HOST:PORT", optional = true, many = true,
+    convert = values.hosts_with_ports,
+    about = "these hosts alone, such as api.example.com:443 or *.example.org:443; without any the "
+      .. "host's network",
+  },
+  flags.env, flags.work_dir, flags.timeout, flags.limit, flags.isolation, flags.loopback,
 }
 
 --- The hint for a command line that was not understood.
@@ -76,34 +84,27 @@ local function read_fields(word, builtin)
   return fields, nil, "option '--policy'"
 end
 
--- "option 'netwrok'" is a field here, and its line in the file is where to look.
-local function placed(message, source, text)
-  local reason = tostring(message):match("sandbox: (.*)$") or tostring(message)
-  reason = reason:gsub("^option ", "field "):gsub("^unknown option ", "unknown field ")
-  local field = reason:match("'([%w_]+)'") or reason:match("^([%w_]+)%[")
-  local line = text and field and files.line_of(text, field)
-  return ("%s%s: %s"):format(source, line and ":" .. line or "", reason)
-end
-
-local OF_THE_BACKEND = { backend = true, bwrap_path = true, private_dir = true }
-
-local function check_fields(fields, source, text)
+local function wrong_fields(fields)
   for name in pairs(fields) do
-    if OF_THE_BACKEND[name] then
-      return policy_error(placed(("sandbox: field '%s': it is not a policy's to say"):format(name),
-        source, text))
+    if descriptions.BACKEND_FIELDS[name] then
+      return { field = name, reason = "it is not a policy's to say" }
     end
   end
-  local ok, message = pcall(isolation.checked, fields)
-  if ok then
-    ok, message = pcall(options.check, "sandbox: limits", fields.limits, process.LIMITS)
-  end
-  if ok then return true end
-  return policy_error(placed(message, source, text))
+  return descriptions.wrong(fields) or descriptions.wrong_binds(fields)
+end
+
+-- The line in the file is where to look.
+local function check_fields(fields, source, text)
+  local wrong = wrong_fields(fields)
+  if not wrong then return true end
+  local field = wrong.field or wrong.within:match("^[%w_]+")
+  local line = text and files.line_of(text, field)
+  return policy_error(("%s%s: %s"):format(source, line and ":" .. line or "",
+    descriptions.sentence(wrong)))
 end
 
 local function base_of(given)
-  local builtin = isolation.system()
+  local builtin = descriptions.system()
   if not given.policy then return builtin end
   local fields, err, source, text = read_fields(given.policy, builtin)
   if not fields then return nil, err end
@@ -124,13 +125,37 @@ local function with_binds(list, more)
   return all
 end
 
--- What Network opens for stages, where it is on this machine.
-local function network_binds()
+-- Of those that Network opens for stages, what is on this machine.
+local function binds_of(paths)
   local list = {}
-  for _, path in ipairs(builtin_policy.network_paths) do
+  for _, path in ipairs(paths) do
     if sys.stat(path, true) then list[#list + 1] = { source = path, target = path } end
   end
   return list
+end
+
+-- Each is what one `--network` said: hosts, or nothing for all of it.
+local function open_network(description, given)
+  local lists, whole = {}, false
+  for _, said in ipairs(given) do
+    whole = whole or said[1] == nil
+    lists[#lists + 1] = said[1]
+  end
+  description.network = whole and "host" or "list"
+  description.hosts = not whole and hosts.union(lists) or nil
+  description.ro_binds = with_binds(description.ro_binds,
+    binds_of(whole and builtin_policy.network_paths or builtin_policy.list_paths))
+end
+
+-- A command has no function that could be asked.
+local function check_hosts(description)
+  local asked = description.hosts and hosts.asked(hosts.parse(description.hosts) or {})
+  if not asked then return description end
+  return nil, errors.new{
+    kind = "policy_error", message = ("%s asks the function on_network, and a command has none")
+      :format(asked),
+    hint = "name the hosts; noether.spawn of a Lua program takes on_network",
+  }
 end
 
 local function describe(given)
@@ -138,15 +163,12 @@ local function describe(given)
   if not description then return nil, err end
   description.ro_binds = with_binds(description.ro_binds, given.read)
   description.rw_binds = with_binds(description.rw_binds, given.write)
-  if given.network then
-    description.network = "host"
-    description.ro_binds = with_binds(description.ro_binds, network_binds())
-  end
+  if given.network then open_network(description, given.network) end
   if given.work_dir then
     table.insert(description.rw_binds, { source = given.work_dir, target = given.work_dir })
     description.work_dir = given.work_dir
   end
-  return description
+  return check_hosts(description)
 end
 
 -- The command gets our own: what it reads and writes is between it and the caller, on a terminal
@@ -164,7 +186,7 @@ local function launch_options(context)
   env, err = settings.env(given.env, environ)
   if not env then return nil, err end
   local launch = tables.merged(STREAMS, {
-    isolation = kind, env = env, timeout_secs = given.timeout,
+    isolation = kind, env = env, timeout_secs = given.timeout, loopback = settings.loopback(given),
   })
   if kind == "none" then
     launch.cwd, launch.limits = given.work_dir, settings.limits(given.limit)
@@ -173,12 +195,15 @@ local function launch_options(context)
   local description
   description, err = describe(given)
   if not description then return nil, err end
+  if launch.loopback == false and (description.network or "none") ~= "none" then
+    return nil, { usage = true, message = "option '--loopback': off has no meaning with a network" }
+  end
   launch.limits = tables.merged(description.limits, settings.limits(given.limit))
   description.limits, launch.sandbox = nil, description
   return launch
 end
 
-local WITHOUT_MEANING = { "policy", "read", "write", "network" }
+local WITHOUT_MEANING = { "policy", "read", "write", "network", "loopback" }
 
 local function check(given)
   if given.isolation ~= "none" then return true end
@@ -191,13 +216,6 @@ local function check(given)
   return true
 end
 
--- By signal(7); what is elsewhere another number does not end a command in practice.
-local SIGNALS = {
-  SIGHUP = 1, SIGINT = 2, SIGQUIT = 3, SIGILL = 4, SIGTRAP = 5, SIGABRT = 6, SIGBUS = 7,
-  SIGFPE = 8, SIGKILL = 9, SIGUSR1 = 10, SIGSEGV = 11, SIGUSR2 = 12, SIGPIPE = 13, SIGALRM = 14,
-  SIGTERM = 15, SIGXCPU = 24, SIGXFSZ = 25, SIGVTALRM = 26, SIGPROF = 27, SIGSYS = 31,
-}
-
 local LIMITS = {
   timeout = "ended at its deadline", memory_limit = "ended for too much memory",
   cpu_limit = "ended for too much processor time",
@@ -206,7 +224,7 @@ local LIMITS = {
 local function code_of_result(context, result)
   if result.reason == "exit" then return result.exit_code end
   if result.reason == "signal" then
-    return exits.SIGNAL + (SIGNALS[result.signal] or 0)
+    return exits.SIGNAL + (process.signal_number(result.signal) or 0)
   end
   context.console:say("error", ("%s %s"):format(errors.clean(result.argv[1], 200),
     LIMITS[result.reason] or "ended: " .. result.reason))
@@ -218,6 +236,7 @@ local NOT_FOUND = { ENOENT = true, ENOTDIR = true }
 -- Of an error, whether it is the command that cannot be run. That of a sandbox is another matter.
 local function code_of_error(context, err)
   local code = context.console:fail(err)
+  if errors.fault(err.kind) == "caller" then return exits.OURS end -- the command's own is not ours
   if err.kind ~= "spawn_failed" or not err.errno then return code end
   if NOT_FOUND[err.errno] then return exits.NOT_FOUND end
   if err.errno == "EACCES" or err.errno == "ENOEXEC" then return exits.NOT_EXECUTABLE end
@@ -235,8 +254,12 @@ function M.run(context)
   local launch
   launch, err = launch_options(context)
   if not launch then return nil, err end
+  process.keep_supervisor_in(function()
+    local opened = cache.open(nil, context.environ)
+    return opened and context.own(opened).dir
+  end)
   local proc
-  proc, err = process.spawn(given.command, launch)
+  proc, err = command.spawn(given.command, launch)
   if not proc then return code_of_error(context, err) end
   context.own(proc)
   local result

@@ -1,12 +1,14 @@
 -- SPDX-License-Identifier: MIT
 --- What a command line and the environment say together: the one place where the command reads
 -- variables of its own. What is on the command line wins.
-local config = require "noether.config"
+local cache = require "noether.cache.scripts"
 local errors = require "noether.error"
-local executors = require "noether.executor"
 local options = require "noether.options"
-local stores = require "noether.store"
+local directory = require "noether.stage.store.directory"
+local memory = require "noether.stage.store.memory"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
+local words = require "noether.executor.words"
 
 local M = {}
 
@@ -22,7 +24,7 @@ end
 local function isolation_of(environ)
   local name = set(environ.NOETHER_ISOLATION)
   if not name then return nil end
-  local ok, reason = options.matches(name, config.EXECUTOR_OPTIONS.isolation)
+  local ok, reason = options.matches(name, words.isolation)
   if not ok then return failed("isolation_unavailable", "NOETHER_ISOLATION: " .. reason) end
   if name == "none" then
     return failed("isolation_unavailable", "NOETHER_ISOLATION: 'none' must be written where it is "
@@ -39,6 +41,14 @@ end
 function M.isolation(given, environ)
   if given.isolation then return given.isolation end
   return isolation_of(environ)
+end
+
+--- Whether there is a loopback.
+-- @tparam table given values of the command line
+-- @treturn ?boolean nil: as always
+function M.loopback(given)
+  if given.loopback == nil then return nil end
+  return given.loopback == "on"
 end
 
 --- Variables to add to a program's environment.
@@ -71,13 +81,17 @@ function M.limits(list)
 end
 
 --- What policies may open.
--- @tparam ?table list of `{ path }` and `{ network = true }`
+-- @tparam ?table list of `{ path }`, `{ network = true }` and `{ hosts }`
 -- @treturn table as the option of an executor
 function M.grants(list)
   local grants = { paths = {} }
   for _, grant in ipairs(list or {}) do
     grants.network = grants.network or grant.network
     grants.paths[#grants.paths + 1] = grant.path
+    for _, host in ipairs(grant.hosts or {}) do
+      grants.hosts = grants.hosts or {}
+      table.insert(grants.hosts, host)
+    end
   end
   return grants
 end
@@ -90,32 +104,52 @@ function M.policy_path(given, environ)
   return given.policy_path or environ.NOETHER_POLICY_PATH or ""
 end
 
+--- Whether there is nothing wrong with what an executor is to be told of isolation and variables.
+-- @tparam table context of the verb
+-- @treturn ?boolean true; or nil and an error
+-- @treturn ?table
+function M.check(context)
+  local _, err = M.isolation(context.given, context.environ)
+  if err then return nil, err end
+  local env
+  env, err = M.env(context.given.env, context.environ)
+  if not env then return nil, err end
+  return true
+end
+
 -- Quiet but for what somebody should know.
 local function log_level(environ)
   return not set(environ.NOETHER_LOG_LEVEL) and "warn" or nil
 end
 
---- Make an executor.
+--- Make an executor. What runs stages is loaded here: verbs that only may need one load it late.
 -- @tparam table context of the verb
 -- @tparam table store
+-- @tparam ?table more options that no word of the command line is for
 -- @treturn ?table the executor, which is closed when the verb is over; or nil and an error
 -- @treturn ?table
-function M.executor(context, store)
+function M.executor(context, store, more)
   local given, environ = context.given, context.environ
   local isolation, err = M.isolation(given, environ)
   if err then return nil, err end
+  if given.loopback and isolation == "none" then
+    return nil, { usage = true,
+      message = "option '--loopback' has no meaning with isolation 'none'" }
+  end
   local env
   env, err = M.env(given.env, environ)
   if not env then return nil, err end
   local executor
-  executor, err = executors.new{
-    store = store, isolation = isolation, runtime = given.runtime, env = env,
+  executor, err = require("noether.executor.local").new(tables.merged({
+    store = store, isolation = isolation, loopback = M.loopback(given),
+    runtime = given.runtime, env = env,
     nixpkgs = given.nixpkgs, lock_file = given.lock_file,
     timeout_secs = given.timeout, setup_timeout_secs = given.setup_timeout,
+    on_leftover_threads = given.leftover_threads,
     limits = M.limits(given.limit), grants = M.grants(given.grant),
     policy_path = M.policy_path(given, environ),
     log = context.console:listener(), log_level = log_level(environ),
-  }
+  }, more))
   if not executor then return nil, err end
   return context.own(executor)
 end
@@ -132,7 +166,8 @@ function M.store_dir(given, environ)
   if data and data:sub(1, 1) == "/" then return data .. "/noether/store" end
   local home = environ.HOME
   if home and home:sub(1, 1) == "/" then return home .. "/.local/share/noether/store" end
-  return failed("store_failed", "there is no directory for a store: HOME is not set",
+  return failed("store_failed", "there is no directory for a store, since "
+    .. cache.homeless(environ),
     "name one: --store DIR, or NOETHER_STORE")
 end
 
@@ -160,12 +195,12 @@ end
 function M.open_store(context, make)
   local dir, err = M.store_dir(context.given, context.environ)
   if not dir then return nil, err end
-  if not make and not sys.stat(dir, true) then return stores.memory(), dir end
+  if not make and not sys.stat(dir, true) then return memory.new(), dir end
   local ok
   ok, err = make_parents(dir)
   if not ok then return nil, err end
   local store
-  store, err = stores.open(dir)
+  store, err = directory.open(dir)
   if not store then return nil, err end
   return store, dir
 end

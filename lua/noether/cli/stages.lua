@@ -4,7 +4,8 @@ local console = require "noether.cli.console"
 local errors = require "noether.error"
 local json = require "noether.json"
 local settings = require "noether.cli.settings"
-local stores = require "noether.store"
+local memory = require "noether.stage.store.memory"
+local stages = require "noether.stage.stage"
 local sys = require "noether.sys"
 
 local M = {}
@@ -44,9 +45,15 @@ local function language_by(policies, test)
   return nil
 end
 
+-- What kind of module a file holds (.mjs, .cts) is seen in its code.
+local function extension_of(file)
+  local extension = file:match("[^/]%.(%w+)$")
+  return extension and extension:gsub("^[mc]([jt]s)$", "%1") or nil
+end
+
 -- The language of a file's code: by its extension, else by its first line.
 local function language_of(policies, file, code)
-  local extension = file:match("[^/]%.(%w+)$")
+  local extension = extension_of(file)
   local by_extension = extension and language_by(policies, function(module)
     return module.extension == extension or answers_to(module, extension)
   end)
@@ -125,13 +132,16 @@ local function checked(stage, policies)
   local known, err = policies:language(stage.language)
   if not known then return nil, err end
   local ok
-  ok, err = stores.stage("run", stage)
+  ok, err = stages.new("run", stage)
   if not ok then return nil, err end
   return stage
 end
 
+-- For one run nothing needs to stand by.
+local ONCE = { launcher = false }
+
 local function open_file(context, file)
-  local executor, err = settings.executor(context, stores.memory())
+  local executor, err = settings.executor(context, memory.new(), ONCE)
   if not executor then return nil, err end
   local stage
   stage, err = M.of_file(context, file, executor.policies)
@@ -144,7 +154,7 @@ local function open_stored(context, word)
   local reference, err = stored(context, word)
   local store, executor
   if reference then store, err = from_store(context, reference) end
-  if store then executor, err = settings.executor(context, store) end
+  if store then executor, err = settings.executor(context, store, ONCE) end
   if not executor then return nil, err end
   return executor, reference
 end
@@ -169,7 +179,8 @@ local function input_text(context)
   end
   local text, message = console.read(file)
   if not text then return unreadable(file, message) end
-  return text, file == "-" and "standard input" or file
+  -- What an editor puts before a text is none of it.
+  return (text:gsub("^\239\187\191", "")), file == "-" and "standard input" or file
 end
 
 --- The input's JSON text, checked.

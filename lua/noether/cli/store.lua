@@ -1,12 +1,15 @@
 -- SPDX-License-Identifier: MIT
 --- `noether store`: stages kept in a directory, by id or name.
-local effects = require "noether.effects"
+local effects = require "noether.stage.effects"
+local errors = require "noether.error"
 local exits = require "noether.cli.exits"
 local flags = require "noether.cli.flags"
-local policies = require "noether.policies"
+local policies = require "noether.overrides.policies"
 local render = require "noether.cli.render"
 local settings = require "noether.cli.settings"
+local stage_fields = require "noether.stage.stage"
 local stages = require "noether.cli.stages"
+local values = require "noether.cli.values"
 
 local function effects_text(list)
   local texts = {}
@@ -20,7 +23,12 @@ local put = {
   name = "put", summary = "put a stage into the store and print its id",
   arguments = { { name = "file", value = "FILE", about = "the code; '-' for standard input" } },
   options = {
-    { name = "--name", value = "NAME", about = "an alias for the id" },
+    { name = "--name", value = "NAME", convert = values.name, about = "an alias for the id" },
+    { name = "--description", value = "TEXT", about = "what it does, for people and models" },
+    { name = "--input-schema", value = "JSON|@FILE", convert = values.schema,
+      about = "what it takes: JSON Schema, of the keywords that docs/mcp.md lists" },
+    { name = "--output-schema", value = "JSON|@FILE", convert = values.schema,
+      about = "what it gives, likewise" },
     flags.language, flags.effect, flags.policy_path, flags.store,
   },
   examples = {
@@ -41,6 +49,9 @@ function put.run(context)
   local store, id
   store, err = settings.open_store(context, true)
   if not store then return nil, err end
+  for _, name in ipairs(stage_fields.TOLD) do
+    stage[name] = context.given[name]
+  end
   id, err = store:put(stage)
   if not id then return nil, err end
   context.console:answer(id .. "\n")
@@ -101,9 +112,17 @@ local show = {
 }
 
 local function stage_text(stage)
-  return ("id        %s\nname      %s\nlanguage  %s\neffects   %s\n\n%s%s"):format(
-    stage.id, stage.name or "-", stage.language, effects_text(stage.effects), stage.code,
-    stage.code:find("\n$") and "" or "\n")
+  local lines = {
+    "id        " .. stage.id, "name      " .. (stage.name or "-"),
+    "language  " .. stage.language, "effects   " .. effects_text(stage.effects),
+  }
+  if stage.description then lines[#lines + 1] = "does      " .. errors.clean(stage.description) end
+  for _, name in ipairs{ "input", "output" } do
+    local schema = stage[name .. "_schema"]
+    if schema then lines[#lines + 1] = ("%-8s  %s"):format(name, render.line(schema)) end
+  end
+  local code = stage.code .. (stage.code:find("\n$") and "" or "\n")
+  return table.concat(lines, "\n") .. "\n\n" .. code
 end
 
 --- Do it.
@@ -114,9 +133,9 @@ function show.run(context)
   stage, err = store:get(context.given.stage)
   if not stage then return nil, err end
   if context.given.json then
-    context.console:answer(render.json(stage))
+    context.console:json(render.json(stage))
   else
-    context.console:answer(context.given.code and stage.code or stage_text(stage))
+    context.console:text(context.given.code and stage.code or stage_text(stage))
   end
   return exits.OK
 end

@@ -5,7 +5,7 @@ local exits = require "noether.cli.exits"
 local flags = require "noether.cli.flags"
 local render = require "noether.cli.render"
 local settings = require "noether.cli.settings"
-local stores = require "noether.store"
+local memory = require "noether.stage.store.memory"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
 local values = require "noether.cli.values"
@@ -70,7 +70,11 @@ local function show(context, found)
       rows[#rows + 1] = { name, runtime.kind, runtime.path, runtime.version }
     end
   end
-  context.console:answer(context.given.json and render.json(found) or render.columns(rows))
+  if context.given.json then
+    context.console:json(render.json(found))
+  else
+    context.console:answer(render.columns(rows))
+  end
 end
 
 -- What was asked for by name must be there; of all there are, one will do.
@@ -97,7 +101,7 @@ end
 -- @treturn ?number exit code; nil and an error
 -- @treturn ?table
 function M.run(context)
-  local executor, err = settings.executor(context, stores.memory())
+  local executor, err = settings.executor(context, memory.new())
   if not executor then return nil, err end
   local asked = #context.given.languages > 0
   local names = asked and context.given.languages or executor.policies:languages()

@@ -17,20 +17,52 @@ M.network_env_allowlist = {
   "NIX_SSL_CERT_FILE", "GIT_SSL_CAINFO",
 }
 
---- Paths that Network opens for reading, where they exist: name resolution and certificates (and
--- not the private keys beside them).
-M.network_paths = {
-  "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf",
-  "/etc/services", "/etc/protocols",
+--- Where certificates are (and not the private keys beside them).
+M.certificate_paths = {
   "/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs",
   "/etc/pki/tls/cert.pem", "/etc/pki/tls/openssl.cnf", "/etc/pki/ca-trust",
   "/etc/ca-certificates", "/etc/ca-certificates.conf",
   "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
 }
 
+--- Paths that Network opens for reading, where they exist: name resolution, and certificates.
+M.network_paths = {
+  "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf",
+  "/etc/services", "/etc/protocols",
+}
+for _, path in ipairs(M.certificate_paths) do
+  M.network_paths[#M.network_paths + 1] = path
+end
+
+--- Likewise with a list of hosts: names are resolved by the sandbox's own means.
+M.list_paths = { "/etc/services", "/etc/protocols" }
+for _, path in ipairs(M.certificate_paths) do
+  M.list_paths[#M.list_paths + 1] = path
+end
+
+--- Configuration that libraries read when they are loaded, and many do not load without, where it
+-- exists: distributions keep it in /etc, behind links below /usr. Nothing in it is secret.
+M.configuration_paths = { "/etc/matplotlibrc", "/etc/mime.types" }
+
+--- Likewise of programs, for stages that may start any.
+M.program_paths = {
+  "/etc/ImageMagick-6", "/etc/ImageMagick-7", "/etc/R", "/etc/fonts", "/etc/java-11-openjdk",
+  "/etc/java-17-openjdk", "/etc/java-21-openjdk", "/etc/java-25-openjdk", "/etc/magic", "/etc/perl",
+  "/etc/php",
+}
+
 --- Paths that Landlock opens for reading, where they exist. Without walls a file that may not be
 -- read is there all the same, and node will not start without the one it sees.
 M.landlock_paths = { "/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf" }
+
+--- Paths that libraries look for by themselves and do without: that a stage lacks them is nothing
+-- to be told, where it is learnt what it needs.
+M.unmissed_paths = {
+  "/etc/ld.so.preload", "/etc/localtime", "/etc/locale.alias", "/etc/ssl/openssl.cnf",
+  "/etc/pki/tls/openssl.cnf",
+  "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/inputrc",
+  "/etc/terminfo", "/run/nscd", "/var/run/nscd",
+}
 
 local MIB = 1024 * 1024
 
@@ -40,6 +72,9 @@ M.limits = {
   memory_bytes = 2048 * MIB, cpu_secs = math.huge, processes = 256, open_files = 1024,
   file_bytes = 1024 * MIB, private_bytes = 256 * MIB, private_files = 65536,
 }
+
+--- Likewise, of a stage with a list of hosts.
+M.list_limits = { connections = 256, network_bytes = math.huge }
 
 local function is_within(path, parent)
   return path == parent or parent == "/" or path:sub(1, #parent + 1) == parent .. "/"
@@ -135,12 +170,17 @@ local function copy_links(links, ...)
   return copy
 end
 
-local function limits(overrides)
-  local merged = {}
-  for name, value in pairs(M.limits) do
+local function add_limits(merged, defaults, overrides)
+  for name, value in pairs(defaults) do
     if overrides and overrides[name] ~= nil then value = overrides[name] end
     if value ~= math.huge then merged[name] = value end
   end
+end
+
+local function limits(overrides, has_list)
+  local merged = {}
+  add_limits(merged, M.limits, overrides)
+  if has_list then add_limits(merged, M.list_limits, overrides) end
   return merged
 end
 
@@ -155,10 +195,8 @@ local function allowlist(network)
   return names
 end
 
---- Whether a backend has no root of its own, and shows everything where it lies on the host.
--- @tparam string backend
--- @treturn boolean
-function M.sees_host_paths(backend)
+-- Whether a backend has no root of its own, so that everything is where it lies on the host.
+local function is_in_place(backend)
   return backend == "none" or backend == "landlock"
 end
 
@@ -174,27 +212,34 @@ end
 -- @tparam table opts `files_dir`, `backend` as for @{describe}
 -- @treturn string
 function M.script_dir(opts)
-  return M.sees_host_paths(opts.backend) and opts.files_dir or M.stage_dir
+  return is_in_place(opts.backend) and opts.files_dir or M.stage_dir
 end
 
 --- The sandbox of a stage.
--- @tparam table effects parsed: `network`, `process` (booleans), `reads`, `writes` (paths)
+-- @tparam table effects parsed: `network`, `process` (booleans), `hosts` (a list, or nil), `reads`,
+-- `writes` (paths)
 -- @tparam table runtime `ro_binds` (paths or `{ source, target }`), `links`
 -- @tparam table opts `files_dir` (absolute path of the script files on the host), `backend` (its
 -- name), `limits` (by name, over @{limits}), `environ` (the host's variables, for certificates)
 -- @treturn table `ro_binds`, `rw_binds` (lists of `{ source, target[, optional] }`, sorted by
--- target: a narrower one comes later and wins), `links`, `work_dir`, `network` ("none" or "host"),
--- `processes` (boolean), `env_allowlist`, `limits` (without those that are none); for "landlock"
--- and "none" every bind has its source's own name, and there are no links
+-- target: a narrower one comes later and wins), `links`, `work_dir`, `network` ("none", "host" or
+-- "list"), `hosts` (of the list), `processes` (boolean), `env_allowlist`, `limits` (without those
+-- that are none); for "landlock" and "none" every bind has its source's own name, and there are no
+-- links
 function M.describe(effects, runtime, opts)
-  local in_place = M.sees_host_paths(opts.backend)
+  local in_place = is_in_place(opts.backend)
   local writable, readable = {}, {}
   add_given(writable, effects.writes)
   add_given(readable, effects.reads)
   add_given(readable, runtime.ro_binds)
+  if runtime.kind == "host" then
+    add_given(readable, M.configuration_paths, true)
+    if effects.process then add_given(readable, M.program_paths, true) end
+  end
   if opts.backend == "landlock" then add_given(readable, M.landlock_paths, true) end
-  if effects.network then
-    add_given(readable, M.network_paths, true)
+  local outside = effects.network or effects.hosts ~= nil
+  if outside then
+    add_given(readable, effects.network and M.network_paths or M.list_paths, true)
     add_given(readable, certificate_paths(opts.environ or {}), true)
   end
   if in_place then readable = under_own_names(readable) end
@@ -208,10 +253,11 @@ function M.describe(effects, runtime, opts)
     rw_binds = sorted(writable),
     links = copy_links(not in_place and runtime.links or nil, readable, writable),
     work_dir = opts.backend ~= "landlock" and M.work_dir or nil,
-    network = effects.network and "host" or "none",
+    network = effects.network and "host" or effects.hosts and "list" or "none",
+    hosts = not effects.network and effects.hosts or nil,
     processes = effects.process == true,
-    env_allowlist = allowlist(effects.network),
-    limits = limits(opts.limits),
+    env_allowlist = allowlist(outside),
+    limits = limits(opts.limits, effects.hosts ~= nil),
   }
 end
 

@@ -1,9 +1,12 @@
 -- SPDX-License-Identifier: MIT
 --- What a stage may ask pip for, and how pip is called.
 --
--- A Python stage names its packages in a comment, `# requires: six==1.16.0, pyyaml==6.0.1`. An
+-- A Python stage names its packages in comments that have their lines for themselves, as in
+-- `# requires: six==1.16.0, pyyaml==6.0.1`; of several lines each counts. An
 -- entry is `name==version`, and any number of times after it ` --hash=sha256:<64 hex digits>`.
 -- Everything else is refused, whatever pip would make of it: URLs, paths, extras, markers, options.
+-- With a lock, which pins what is installed, a name alone or a range of versions (PEP 440) will do,
+-- and extras are passed over: what they bring is in it.
 -- Names follow PEP 508 and are compared as PEP 503 says; versions hold the characters that PEP 440
 -- uses for pinned ones.
 local M = {}
@@ -26,7 +29,8 @@ M.limits = {
 
 --- How the installer is called: argument lists, in which `{python}` stands for an interpreter,
 -- `{dir}` for the environment that is made and `{pip}` for the program of the pip that this machine
--- has; `{options}` and `{requirements}`, as a whole argument, for any number of arguments.
+-- has; `{options}` and `{requirements}`, as a whole argument, for any number of arguments. `lock`
+-- installs nothing: it writes what it would install to the file `{report}` (pip's own format, 1).
 -- The environment gets no pip of its own: the machine's is run by the environment's interpreter,
 -- which takes a tenth of the time.
 M.installer = {
@@ -35,6 +39,11 @@ M.installer = {
     "{python}", "-I", "{pip}", "install", "--isolated", "--no-input", "--no-cache-dir",
     "--disable-pip-version-check", "--no-warn-script-location", "--progress-bar=off", "--no-color",
     "--retries=2", "{options}", "{requirements}",
+  },
+  lock = {
+    "{python}", "-I", "{pip}", "install", "--isolated", "--no-input", "--no-cache-dir",
+    "--disable-pip-version-check", "--progress-bar=off", "--no-color", "--retries=2", "--quiet",
+    "--dry-run", "--ignore-installed", "--report={report}", "{options}", "{requirements}",
   },
 }
 
@@ -58,6 +67,9 @@ M.paths = {
 
 local MARK = "# requires:"
 
+-- Editors put it before a text, where it means nothing.
+local BYTE_ORDER_MARK = "\239\187\191"
+
 -- Text as it may stand in a message: one line of printable ASCII.
 local function shown(text)
   local line = text:sub(1, 80):gsub("[^\32-\126]", function(byte)
@@ -80,6 +92,10 @@ end
 -- PEP 508: letters, digits, "-", "_", "."; the first and the last are a letter or a digit.
 local function check_name(name)
   if name == "" then return nil, "it has no name" end
+  if name:find("^[%w_.-]+[ \t]*%[") then
+    return nil, ("its name holds something other than a name, an extra: list what that brings"
+      .. " beside %s, each as name==version"):format(name:match("^[%w_.-]+"))
+  end
   if #name > M.limits.name_bytes then return nil, "its name is too long" end
   if name:find("[^%w_.-]") or name:find("[\128-\255]") then
     return nil, "its name holds something other than letters, digits, '-', '_' and '.'"
@@ -115,8 +131,50 @@ local function split_hashes(spec)
   return pin, count
 end
 
--- { name, version or nil, hashes }; or nil and why not.
+local OPERATORS = { ["=="] = true, ["!="] = true, ["<="] = true, [">="] = true, ["<"] = true,
+  [">"] = true, ["~="] = true }
+
+-- Whether a text is a row of PEP 440's clauses: ">=1.0,<2".
+local function is_range(text)
+  for clause in (text .. ","):gmatch("([^,]*),") do
+    local operator, version = clause:match("^([<>=!~]+)([%w.+!-]+)%*?$")
+    if not operator or not OPERATORS[operator] or #version > M.limits.version_bytes then
+      return false
+    end
+  end
+  return true
+end
+
+-- "rich >=13, <14" -> { name, range }; nil where that is no range, and no more than a pin.
+local function parse_range(spec)
+  local bare = spec:gsub("[ \t]*([<>=!~,]+)[ \t]*", "%1")
+  local name, range = bare:match("^([^<>=!~]*)([<>=!~].*)$")
+  if not range or range:find("^==[^=*,]*$") or not is_range(range) then return nil end
+  local ok, reason = check_name(name)
+  if not ok then return nil, reason end
+  return { name = normalise(name), range = range, hashes = 0 }
+end
+
+-- What a marker of PEP 508 asks of the machine.
+local MARKERS = { "_version%s*[<>=!~]", "platform[%w_]*%s*[<>=!~]", "os_name%s*[<>=!~]",
+  "extra%s*[<>=!~]", "implementation[%w_]*%s*[<>=!~]" }
+
+local function has_marker(spec)
+  local marker = spec:match(";(.*)$")
+  for _, pattern in ipairs(marker and MARKERS or {}) do
+    if marker:find(pattern) then return true end
+  end
+  return false
+end
+
+-- { name, version or nil, range, hashes }; or nil and why not.
 local function parse(spec, allow_unpinned)
+  if has_marker(spec) then
+    return nil, "it has a marker: leave it out, and name what this machine needs"
+  end
+  local found, why
+  if allow_unpinned then found, why = parse_range(spec) end
+  if found or why then return found, why end
   local pin, hashes = split_hashes(spec)
   if not pin then return nil, hashes end
   local at = pin:find("==", 1, true)
@@ -146,7 +204,8 @@ local function is_listed(list, requirement)
 end
 
 local function admit(spec, opts)
-  local requirement, reason = parse(spec, opts and opts.allow_unpinned)
+  if opts and opts.locked then spec = spec:gsub("^([%w_.-]+)%s*%[[%w_., -]*%]", "%1") end
+  local requirement, reason = parse(spec, opts and (opts.allow_unpinned or opts.locked))
   if not requirement then return nil, reason end
   if is_listed(M.deny or {}, requirement) then return nil, "the policy denies it" end
   if M.allow and not is_listed(M.allow, requirement) then
@@ -157,7 +216,8 @@ end
 
 --- Whether one requirement may be handed to pip.
 -- @tparam string spec as written, without blanks around it
--- @tparam[opt] table opts `allow_unpinned`: a name without a version will do
+-- @tparam[opt] table opts `allow_unpinned`: a name without a version, or with a range of them, will
+-- do
 -- @treturn ?boolean true; or nil and the reason
 -- @treturn ?string
 function M.check(spec, opts)
@@ -166,32 +226,59 @@ function M.check(spec, opts)
   return true
 end
 
--- What follows the mark on the first line that begins with it, blanks aside, and names something;
--- of a line that is too long, enough to tell.
-local function requires_line(code)
-  local from, to = code:find(MARK, 1, true)
-  while from do
-    local before = from - 1
-    while before > 0 and code:find("^[ \t]", before) do
-      before = before - 1
-    end
-    local stop = code:find("\n", to, true) or #code + 1
-    local text = code:sub(to + 1, math.min(stop - 1, to + M.limits.line_bytes + 1))
-    local begins_line = before == 0 or code:sub(before, before) == "\n"
-    if begins_line and text:find("[^%s,]") then return text end
-    from, to = code:find(MARK, stop, true)
+-- Where a string of Python that begins at `from` ends: at its quotes, or the end of its line.
+local function end_of_string(code, from)
+  local quote = code:sub(from, from)
+  local whole = code:sub(from, from + 2) == quote:rep(3) and quote:rep(3) or quote
+  local position = from + #whole
+  while true do
+    local at = code:find("[\\\n" .. quote .. "]", position)
+    if not at then return #code end
+    local found = code:sub(at, at)
+    if found == quote and code:sub(at, at + #whole - 1) == whole then return at + #whole - 1 end
+    if found == "\n" and #whole == 1 then return at end
+    position = at + (found == "\\" and 2 or 1)
   end
-  return nil
 end
 
-local function split(line)
-  local entries = {}
+local function begins_line(code, at)
+  local before = at - 1
+  while before > 0 and code:find("^[ \t]", before) do
+    before = before - 1
+  end
+  return before == 0 or code:sub(before, before) == "\n"
+    or before == #BYTE_ORDER_MARK and code:sub(1, before) == BYTE_ORDER_MARK
+end
+
+-- What follows the mark in each comment that has a line for itself; of a line that is too long,
+-- enough to tell. What stands in a string is no comment.
+local function requires_lines(code)
+  local lines, position = {}, 1
+  while code:find(MARK, position, true) do
+    local at = code:find("[#'\"]", position)
+    local stop
+    if code:sub(at, at) ~= "#" then
+      stop = end_of_string(code, at)
+    else
+      stop = code:find("\n", at, true) or #code + 1
+      local from = at + #MARK
+      if code:sub(at, from - 1) == MARK and begins_line(code, at) then
+        lines[#lines + 1] = code:sub(from, math.min(stop - 1, from + M.limits.line_bytes))
+      end
+    end
+    position = stop + 1
+  end
+  return lines
+end
+
+-- Adds the entries of a line; false if they are too many.
+local function split(line, entries)
   for part in line:gmatch("[^,]+") do
     local entry = trim(part)
     if entry ~= "" then entries[#entries + 1] = entry end
-    if #entries > M.limits.requirements then return nil end
+    if #entries > M.limits.requirements then return false end
   end
-  return entries
+  return true
 end
 
 -- Faults that only the set has, as { spec =, reason = } or nil.
@@ -232,20 +319,29 @@ end
 
 --- The requirements that a stage's code names.
 -- @tparam string code
--- @tparam[opt] table opts `allow_unpinned`, as for @{check}
+-- @tparam[opt] table opts `allow_unpinned`, as for @{check}; `declared`: a list that the code has
+-- said in another way (the block of PEP 723), which then is the only one; `locked`: a lock says
+-- which versions are installed
 -- @treturn ?table list of requirements in the order written, empty if the code names none; or nil
 -- if some are bad and `on_invalid` is "refuse"
 -- @treturn ?table what was rejected, `{ spec = , reason = }` each, told of at most
 -- `limits.rejections`; nil if nothing was
 function M.requirements(code, opts)
-  local line = requires_line(code)
-  if not line then return {} end
-  if #line > M.limits.line_bytes then
-    return too_much(("the line is longer than %d bytes"):format(M.limits.line_bytes), line)
+  local declared = opts and opts.declared
+  local lines, entries = requires_lines(code), declared or {}
+  if declared and lines[1] then
+    return nil, { { spec = MARK .. shown(lines[1]), reason = "the block '# /// script' says it "
+      .. "already: write one of the two" } }
+  elseif #entries > M.limits.requirements then
+    local many = ("there are more than %d requirements"):format(M.limits.requirements)
+    return too_much(many, entries[1])
   end
-  local entries = split(line)
-  if not entries then
-    return too_much(("there are more than %d requirements"):format(M.limits.requirements), line)
+  for _, line in ipairs(lines) do
+    if #line > M.limits.line_bytes then
+      return too_much(("the line is longer than %d bytes"):format(M.limits.line_bytes), line)
+    elseif not split(line, entries) then
+      return too_much(("there are more than %d requirements"):format(M.limits.requirements), line)
+    end
   end
   local accepted, rejected = judge(entries, opts)
   if #rejected == 0 then return accepted end
@@ -283,6 +379,17 @@ local function install_options(opts)
   return options
 end
 
+--- The name of a requirement, and what versions of it will do.
+-- @tparam string spec as @{requirements} gives it
+-- @treturn string the name as an index compares it (PEP 503)
+-- @treturn ?string "==1.0" or ">=1.0,<2"; nil: any
+function M.wanted(spec)
+  local bare = spec:match("^(.-)%s*%-%-hash=") or spec
+  bare = bare:gsub("%s+", ""):gsub("%[.*%]", "")
+  local name, range = bare:match("^([^<>=!~]*)(.*)$")
+  return normalise(name), range ~= "" and range or nil
+end
+
 --- The command that installs requirements into a virtual environment.
 -- Wheels only, unless told otherwise: a source distribution runs code of its own to be built.
 -- @tparam string python absolute path of the environment's own interpreter
@@ -302,6 +409,23 @@ function M.install_argv(python, requirements, opts)
     end
   end
   return fill(M.installer.install, { python = python }, {
+    ["{options}"] = install_options(opts), ["{requirements}"] = wanted,
+  })
+end
+
+--- The command that finds out what would be installed: as @{install_argv}, and writes a report.
+-- @tparam string python absolute path of an interpreter
+-- @tparam table requirements
+-- @tparam table opts `only_binary`, `file`, `report` (path of the file to write)
+-- @treturn ?table list, the program first; or nil and a reason: the installer has no such command
+-- @treturn ?string
+function M.lock_argv(python, requirements, opts)
+  if not M.installer.lock then return nil, "the policy's installer has no command 'lock'" end
+  local wanted = { "--requirement=" .. opts.file, "--" }
+  for _, spec in ipairs(requirements) do
+    wanted[#wanted + 1] = spec
+  end
+  return fill(M.installer.lock, { python = python, report = opts.report }, {
     ["{options}"] = install_options(opts), ["{requirements}"] = wanted,
   })
 end

@@ -106,7 +106,26 @@ local function callable(value)
     rawget(metatable, "__call") ~= nil
 end
 
-local function names_in_code(before, globals)
+-- Names of methods that the reference knows; nil for what is no object of the library's: errors are
+-- plain data, too.
+local function public_names(value, reference)
+  local metatable = debug.getmetatable(value)
+  local class = type(metatable) == "table" and rawget(metatable, "__name")
+  if type(class) ~= "string" or not class:find("^noether%.") or class == "noether.error" then
+    return nil
+  end
+  local names
+  for full in next, reference do
+    local method = full:match(":([%w_]+)$")
+    if method then
+      names = names or {}
+      names[method] = true
+    end
+  end
+  return names
+end
+
+local function names_in_code(before, globals, reference)
   local name = before:match("[%w_]*$")
   local rest = before:sub(1, #before - #name)
   local expression, separator = rest:match("([%w_%.%[%]\"'%-)]*)([.:])$")
@@ -120,8 +139,10 @@ local function names_in_code(before, globals)
   end
   local value = evaluate(expression, globals)
   if value == nil then return name, found end
+  local public = public_names(value, reference)
   each_name(value, function(key, member)
-    if separator == "." or callable(member) then add(key) end
+    local fits = separator == "." or callable(member)
+    if fits and (not public or public[key]) then add(key) end
   end)
   return name, found
 end
@@ -149,7 +170,8 @@ local function modules(written)
   local found = {}
   for _, known in ipairs{ package.loaded, package.preload } do
     for name in next, known do
-      if type(name) == "string" then found[name] = true end
+      -- What has a slash is a text (noether.resource).
+      if type(name) == "string" and not name:find("/", 1, true) then found[name] = true end
     end
   end
   return written, found
@@ -211,7 +233,7 @@ end
 
 local function candidates(before, globals, reference)
   local state, start = state_at_end(before)
-  if state == "code" then return names_in_code(before, globals) end
+  if state == "code" then return names_in_code(before, globals, reference) end
   if state == "comment" then return "", {} end
   local written, call = before:sub(start), before:sub(1, start - 2)
   if call:find("%f[%w_]require%s*%(?%s*$") then return modules(written) end

@@ -14,7 +14,10 @@ local GENERAL = [[
 help(noether.execute), help("execute")   about a function
 help("executor:map"), help(ex.map)       about a method
 help(value)                              what else a value is
-_                                        the first value of the last result
+help("effects"), help("limits")          what a stage may do, and how much of it
+help("kinds")                            what may go wrong, and what to do then
+help("all")                              every function and method, in a line each
+_, _info                                 the last result, and how its stage ran
 Tab completes, Ctrl-R searches what was typed, Ctrl-C interrupts, Ctrl-D ends.
 A line that begins with a blank is not kept in the history.]]
 
@@ -53,13 +56,14 @@ end
 
 -- A parameter or a field: its type says "?" of itself where it may be left out.
 local function param_text(param)
-  local about = { (param.type or "any"):match("^%??(.*)$") }
+  local about = { param.type and param.type:match("^%??(.*)$") }
   if param.default then
-    about[2] = "default " .. param.default
+    about[#about + 1] = "default " .. param.default
   elseif param.optional then
-    about[2] = "optional"
+    about[#about + 1] = "optional"
   end
-  local head = ("  %s (%s)"):format(param.name, table.concat(about, ", "))
+  local head = "  " .. param.name
+  if about[1] then head = ("%s (%s)"):format(head, table.concat(about, ", ")) end
   return (param.text or "") == "" and head or head .. "\n" .. wrapped(param.text, "      ")
 end
 
@@ -69,7 +73,7 @@ end
 
 local function add_list(parts, title, list, text_of)
   if not list or #list == 0 then return end
-  local lines = { title }
+  local lines = title and { title } or {}
   for _, item in ipairs(list) do
     lines[#lines + 1] = text_of(item)
   end
@@ -88,7 +92,7 @@ local function entry_text(name, entry)
   end
   if text ~= "" then parts[#parts + 1] = filled(text) end
   add_list(parts, "Parameters:", entry.params, param_text)
-  add_list(parts, "Fields:", entry.fields, param_text)
+  add_list(parts, entry.kind ~= "topic" and "Fields:" or nil, entry.fields, param_text)
   if entry.extends then parts[#parts + 1] = "And all fields of: " .. entry.extends end
   add_list(parts, "Returns:", entry.returns, return_text)
   if entry.raises then parts[#parts + 1] = "Raises:\n" .. wrapped(entry.raises, "  ") end
@@ -130,6 +134,25 @@ local function functions_of(noether)
     if type(value) == "function" then found["noether." .. name] = true end
   end
   return found
+end
+
+-- What fits on a screen: the names.
+local function first_page(noether)
+  local reference = M.reference()
+  local functions, classes = grouped(next(reference) and reference or functions_of(noether))
+  local names = {}
+  for index, full in ipairs(functions) do
+    names[index] = full:gsub("^noether%.", "")
+  end
+  local parts = {
+    ("noether %s: %s"):format(noether.version, ABOUT), GENERAL,
+    "noether.\n" .. wrapped(table.concat(names, ", "), "  "),
+  }
+  local owners = tables.sorted_names(classes)
+  if #owners > 0 then
+    parts[#parts + 1] = "and methods of\n" .. wrapped(table.concat(owners, ", "), "  ")
+  end
+  return table.concat(parts, "\n\n")
 end
 
 local function overview(noether)
@@ -283,7 +306,8 @@ end
 -- @param[opt] topic a name, a function, or any value
 -- @treturn string
 function M.text(noether, count, topic)
-  if count == 0 or topic == noether then return overview(noether) end
+  if count == 0 or topic == noether then return first_page(noether) end
+  if topic == "all" then return overview(noether) end
   if type(topic) == "string" then return by_name(topic) end
   if type(topic) == "function" then return of_function(topic) end
   return of_object(topic, noether)

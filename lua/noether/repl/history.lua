@@ -24,9 +24,9 @@ local function directory(state_home, home)
 end
 
 -- A link to a file is the user's own doing, and followed.
-local function usable_path(dir)
+local function usable_path(dir, name)
   if not dir or not sys.mkdir_private(dir) then return nil end
-  local path = sys.realpath(dir .. "/history") or dir .. "/history"
+  local path = sys.realpath(dir .. "/" .. name) or dir .. "/" .. name
   local stat = sys.stat(path)
   if stat and stat.type ~= "file" then return nil end
   if stat and stat.mode ~= PRIVATE then sys.chmod(path, PRIVATE) end
@@ -65,9 +65,10 @@ end
 --- Open the history of a user.
 -- @tparam ?string state_home `$XDG_STATE_HOME`
 -- @tparam ?string home `$HOME`
+-- @tparam[opt="history"] string name of the file
 -- @treturn table with `entries`, the oldest first, and `add`
-function M.open(state_home, home)
-  local path = usable_path(directory(state_home, home))
+function M.open(state_home, home, name)
+  local path = usable_path(directory(state_home, home), name or "history")
   return setmetatable({ path = path, entries = decode(read_tail(path, MAX_BYTES)) }, metatable)
 end
 

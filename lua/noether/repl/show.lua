@@ -33,12 +33,58 @@ local function fitting(value, max_lines)
   return text
 end
 
---- Results, one after the other.
+--- Whether these are what a stage's execution gives: answer, error, info.
+-- @tparam table values with their count in `n`
+-- @treturn boolean
+function M.is_execution(values)
+  local info = values[3]
+  return values.n == 3 and type(info) == "table" and type(info.phases) == "table"
+    and type(info.logs) == "string" and (values[2] == nil or errors.is(values[2]))
+end
+
+local LAST_LINES, LINE_BYTES = 3, 200
+
+-- The end of a log, and how to have the whole of it.
+local function end_of_log(info, count)
+  local shown = {}
+  for line in info.logs:gmatch("[^\n]+") do
+    shown[#shown + 1] = "  | " .. errors.clean(line, LINE_BYTES)
+    if #shown > LAST_LINES then table.remove(shown, 1) end
+  end
+  if count > LAST_LINES then
+    table.insert(shown, 1, ("  | (%d more: print(_info.logs))"):format(count - LAST_LINES))
+  end
+  return table.concat(shown, "\n")
+end
+
+-- How a stage ran: a line, and the end of its log.
+local function text_of_info(info)
+  local parts = { ("%.3g s"):format(info.duration_secs or 0), info.isolation or "not run" }
+  if info.runtime then
+    parts[#parts + 1] = ("%s %s"):format(info.runtime.language or "?", info.runtime.version or "?")
+  end
+  if info.cached then parts[#parts + 1] = "from a cache" end
+  local lines = select(2, info.logs:gsub("[^\n]+", ""))
+  if lines > 0 then
+    parts[#parts + 1] = ("%d line%s of log"):format(lines, lines > 1 and "s" or "")
+  end
+  for _, warning in ipairs(info.warnings or {}) do
+    parts[#parts + 1] = "warning: " .. tostring(warning)
+  end
+  local line = "-- " .. errors.clean(table.concat(parts, ", "), 400)
+  return lines > 0 and line .. "\n" .. end_of_log(info, lines) or line
+end
+
+--- Results, one after the other. Of a stage's execution the answer or the error, and how it ran.
 -- @tparam table values with their count in `n`
 -- @treturn string
 function M.values(values)
   local texts = {}
   local separator = "\t"
+  if M.is_execution(values) then
+    local first = values[2] and error_text(values[2]) or fitting(values[1], MAX_LINES)
+    return first .. "\n" .. text_of_info(values[3])
+  end
   for i = 1, values.n do
     local value = values[i]
     texts[i] = errors.is(value) and error_text(value)

@@ -10,22 +10,18 @@
 -- A path that has gone, or a lock file from another machine, is built again from the locked
 -- reference and must come out as the same path. Several tasks and processes may want the same one
 -- at once: each name in the lock file has a lock of its own in the cache, held while nix runs.
-local cache = require "noether.cache"
+local cache = require "noether.cache.scripts"
 local errors = require "noether.error"
 local json = require "noether.json"
 local locks = require "noether.runtime.lock"
 local nix_command = require "noether.runtime.nix_command"
+local store = require "noether.runtime.nix_store"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
 local text = require "noether.text"
 
 local M = {}
 
--- Where a multi-user Nix puts itself, whatever PATH says; and a user's own.
-local PROFILE = "/nix/var/nix/profiles/default/bin/nix"
-local OWN_PROFILE = "/.nix-profile/bin/nix"
-
-local STORE = "/nix/store"
 local PROBE_TIMEOUT_SECS = 30
 local PROBE_OUTPUT_BYTES = 64 * 1024
 
@@ -42,33 +38,8 @@ local function is_absolute(path)
   return path ~= nil and path:sub(1, 1) == "/"
 end
 
---- Find nix: the default profile's first, then that of PATH, then the user's own profile's. No
--- program is run.
--- @tparam table environ value by name; only absolute entries of PATH count
--- @treturn ?string absolute path; nil if nix is not installed
-function M.find(environ)
-  if sys.is_program(PROFILE) then return PROFILE end
-  local found = sys.find_program("nix", environ.PATH)
-  if found then return found end
-  local own = is_absolute(environ.HOME) and environ.HOME .. OWN_PROFILE
-  return own and sys.is_program(own) and own or nil
-end
-
---- The directory of nix's store, as nix finds it.
--- @tparam table environ
--- @treturn string
-function M.store_dir(environ)
-  local dir = environ.NIX_STORE_DIR or environ.NIX_STORE
-  return is_absolute(dir) and (dir:gsub("(.)/+$", "%1")) or STORE
-end
-
---- Whether nix is installed and has been used: it has a store. (A distribution's package alone
--- makes none.)
--- @tparam table environ
--- @treturn boolean
-function M.is_in_use(environ)
-  return sys.stat(M.store_dir(environ), true) ~= nil and M.find(environ) ~= nil
-end
+--- See nix_store.lua.
+M.find, M.store_dir, M.is_in_use = store.find, store.store_dir, store.is_in_use
 
 --- What is said where nix is wanted and not there.
 -- @tparam table environ
@@ -95,7 +66,7 @@ end
 
 local function system_of(store_dir)
   local system = sys.kernel().machine .. "-linux"
-  return system, store_dir == STORE and system or system .. " " .. store_dir
+  return system, store_dir == store.STORE and system or system .. " " .. store_dir
 end
 
 local function can_hold_cache(home)

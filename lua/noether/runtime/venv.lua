@@ -1,20 +1,16 @@
 -- SPDX-License-Identifier: MIT
 --- Packages for Python stages: one virtual environment a set of requirements.
 --
--- An environment lies in the cache under a name made of all that it depends on. It is built once,
--- under a lock that other processes wait for, beneath a temporary name, and renamed when it is
--- whole. The installer runs in the same kind of sandbox as a stage, with the network only if there
--- is something to ask there, and writes to one new directory. Stages see the environment read-only.
--- A record in it says what it holds, and what its files looked like; whatever no longer agrees with
--- that is built anew.
-local cache = require "noether.cache"
-local environment = require "noether.environment"
+-- It is one of the environments of @{environments}. The installer has the network only if there is
+-- something to ask there. Stages see the environment read-only.
+local cache = require "noether.cache.scripts"
+local descriptions = require "noether.sandbox.description"
+local environment = require "noether.sandbox.environment"
+local environments = require "noether.runtime.environments"
 local errors = require "noether.error"
-local guard = require "noether.policies.guard"
-local isolation = require "noether.isolation"
 local json = require "noether.json"
-local policy = require "noether.policy.isolation"
-local program = require "noether.runtime.venv_build"
+local pylock = require "noether.runtime.pylock"
+local resource = require "noether.resource"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
 
@@ -22,52 +18,23 @@ local M = {}
 
 local FORMAT = "1" -- of the environments: another one does not know those there are
 local INSIDE = "/venv" -- where stages with a file system of their own see theirs
-local RECORD = ".noether.json"
-local RECORD_BYTES = 4 * 1024 * 1024
 local METADATA_BYTES = 64 * 1024 * 1024
-local OUTPUT_BYTES = 64 * 1024
-local OPEN_MODE = 511 -- 0777: in a directory of ours alone
-local CLOSED_MODE = 493 -- 0755
-local MAX_MEMOS = 64
-local MIN_SECRET_BYTES = 4
+local REPORT_BYTES = 64 * 1024 * 1024
+local REPORT_VALUES = 4000000
+
+local PROGRAM = resource.text "runtime/venv/build.py"
+
+-- Its exit codes, by the part that failed.
+local PARTS = { [65] = "venv", [66] = "install", [67] = "copy" }
 
 -- What pip and its interpreter need beside what is installed.
 local MEMORY_BYTES = 1024 * 1024 * 1024
-
--- By directory, what was seen of an environment when it was last looked at file by file.
-local verified, verified_count = {}, 0
 
 local function failure(kind, message, hint)
   return errors.new{ kind = kind, message = message, hint = hint }
 end
 
-local function in_place(chosen)
-  return policy.sees_host_paths(chosen.backend)
-end
-
-local function replace_plainly(text, old, new)
-  local parts, from = {}, 1
-  local at, to = text:find(old, 1, true)
-  while at do
-    parts[#parts + 1] = text:sub(from, at - 1)
-    from = to + 1
-    at, to = text:find(old, from, true)
-  end
-  parts[#parts + 1] = text:sub(from)
-  return table.concat(parts, new)
-end
-
---- A text without what the caller keeps secret: values of the installer's variables, and passwords
--- in URLs.
--- @tparam string text
--- @tparam ?table env the installer's variables
--- @treturn string
-function M.redacted(text, env)
-  for _, value in pairs(env or {}) do
-    if #value >= MIN_SECRET_BYTES then text = replace_plainly(text, value, "****") end
-  end
-  return (text:gsub("(://[^/@%s:]*):[^/@%s]+@", "%1:****@"))
-end
+local in_place = environments.in_place
 
 local function has_hashes(requirements)
   return requirements[1]:find(" --hash=", 1, true) ~= nil
@@ -96,6 +63,17 @@ local function needs_network(options)
     or (options.extra_index_urls ~= nil and options.extra_index_urls[1] ~= nil)
 end
 
+-- Where the installer asks, of what was said.
+local function index_urls(options)
+  local urls = { options.index_url }
+  for _, name in ipairs{ "extra_index_urls", "find_links" } do
+    for _, place in ipairs(options[name] or {}) do
+      urls[#urls + 1] = place
+    end
+  end
+  return urls
+end
+
 -- The commands of the installer and the file beside them; placeholders stand for paths.
 local function commands(base, wanted, requirements)
   local policies, options = wanted.policies, wanted.options
@@ -121,7 +99,7 @@ local function key_of(base, wanted, job)
   local parts = {
     FORMAT, in_place(wanted.chosen) and "in place" or INSIDE, base.path, base.version,
     table.concat(job.venv, "\0"), table.concat(job.install, "\0"),
-    M.redacted(job.file, wanted.options.env),
+    environments.redacted(job.file, wanted.options.env),
   }
   return sys.sha256(table.concat(parts, "\0\0")):sub(1, 32)
 end
@@ -135,161 +113,9 @@ local function identify(base, wanted)
   return {
     job = job, key = key, root = root, dir = root .. "/" .. key, version = base.version,
     final = in_place(wanted.chosen) and root .. "/" .. key or INSIDE,
+    places = function(record) return { "/bin", "/" .. record.site } end,
+    is_record = function(record) return type(record.site) == "string" end,
   }
-end
-
-local add_tree
-
-local function add_entry(lines, path, name)
-  local stat, message, errno = sys.stat(path)
-  if not stat then return nil, message, errno end
-  if stat.type == "directory" then
-    lines[#lines + 1] = ("%s directory %d"):format(name, stat.mode)
-    return add_tree(lines, path, name .. "/")
-  end
-  lines[#lines + 1] = ("%s %s %d %.0f %.6f %s"):format(name, stat.type, stat.mode, stat.size,
-    stat.mtime, stat.type == "link" and sys.readlink(path) or "")
-  return true
-end
-
-function add_tree(lines, directory, prefix)
-  local names, message, errno = sys.list(directory)
-  if not names then return nil, message, errno end
-  for _, name in ipairs(names) do
-    if prefix ~= "" or name ~= RECORD then
-      local ok
-      ok, message, errno = add_entry(lines, directory .. "/" .. name, prefix .. name)
-      if not ok then return nil, message, errno end
-    end
-  end
-  return true
-end
-
--- What the files look like: not what they hold, since that would take as long as to read them. Or
--- nil, a message and an errno.
-local function fingerprint(directory)
-  local lines = {}
-  local ok, message, errno = add_tree(lines, directory, "")
-  if not ok then return nil, message, errno end
-  table.sort(lines)
-  return sys.sha256(table.concat(lines, "\n"))
-end
-
--- What changes when something is put into or taken out of the places that matter most.
-local function stamp(directory, record)
-  local parts = {}
-  for _, name in ipairs{ "", "/" .. RECORD, "/bin", "/" .. record.site } do
-    local part = sys.stamp(directory .. name)
-    if not part then return nil end
-    parts[#parts + 1] = part
-  end
-  return table.concat(parts, "\n")
-end
-
-local function remember(directory, seen)
-  if verified_count >= MAX_MEMOS then verified, verified_count = {}, 0 end
-  if not verified[directory] then verified_count = verified_count + 1 end
-  verified[directory] = seen
-end
-
-local function read_record(set)
-  local text, message, errno = sys.read_file(set.dir .. "/" .. RECORD, RECORD_BYTES)
-  if not text then return nil, message, errno end
-  local record = json.decode(text)
-  local ok = type(record) == "table" and record.key == set.key and type(record.site) == "string"
-    and type(record.packages) == "table" and type(record.contents) == "string"
-  return ok and record or nil
-end
-
--- The record of an environment that is whole; nil if it is not; or nil, a message and an errno.
-local function verify(set)
-  local record, message, errno = read_record(set)
-  local seen = record and stamp(set.dir, record)
-  if not seen then return nil, message, errno end
-  if verified[set.dir] == seen then return record end
-  local found
-  found, message, errno = fingerprint(set.dir)
-  if not found or found ~= record.fingerprint then return nil, message, errno end
-  remember(set.dir, seen)
-  return record
-end
-
--- "ready" and the record, "missing", or "damaged"; nil and an error if that cannot be told.
-local function look(set)
-  local stat, _, errno = sys.stat(set.dir)
-  if not stat and errno == "ENOENT" then return "missing" end
-  if not stat or stat.type ~= "directory" or stat.uid ~= sys.geteuid() then return "damaged" end
-  if not cache.note_use(set.dir, stat) then return "missing" end
-  local record, message
-  record, message, errno = verify(set)
-  if record then return "ready", record end
-  if errno and not cache.DAMAGE[errno] then return nil, cache.failure(message, errno) end
-  return "damaged"
-end
-
-local function lock_path(root, key)
-  return ("%s/%s.lock"):format(root, key)
-end
-
--- Its file goes first: whoever has waited for it sees that, and takes another.
-local function release(lock, path)
-  sys.unlink(path)
-  lock:close()
-end
-
---- Take the lock of a key, if nobody has it. Who has it is the only one to build the environment or
--- to take it away; stages that use it do not ask for it.
--- @tparam string root the directory of the environments
--- @tparam string key
--- @treturn ?table with `close()`
--- @treturn ?string message
--- @treturn ?string errno `EAGAIN`: somebody has it
-function M.try_lock(root, key)
-  local path = lock_path(root, key)
-  local lock, message, errno = sys.lock(path, { wait = false })
-  if not lock then return nil, message, errno end
-  return { close = function() release(lock, path) end }
-end
-
--- What a build holds and must give back, however it ends.
-local Workspace = {}
-local workspace_metatable = { __index = Workspace, __name = "noether.venv.workspace" }
-
-function Workspace:close()
-  -- In a forked child of the host all of this is the parent's.
-  if self.pid ~= sys.getpid() then return end
-  if self.temp then sys.remove_tree(self.temp) end
-  if self.lock then release(self.lock, self.lock_path) end
-  self.temp, self.lock = nil, nil
-end
-
--- Held after the lock, it is closed before it: its file goes while the lock is still ours.
-local function new_workspace(lock, path)
-  return setmetatable({ pid = sys.getpid(), lock = lock, lock_path = path }, workspace_metatable)
-end
-
-local function late(wanted)
-  local err = failure("setup_timed_out", ("installing packages took longer than %g s"):format(
-    wanted.limit), "raise setup_timeout_secs, or build the environment ahead with executor:plan")
-  err.limit = wanted.limit
-  return err
-end
-
-local function take_lock(set, wanted, context)
-  local lock, err = context.lock(lock_path(set.root, set.key))
-  if lock then return lock end
-  if err.kind ~= "cancelled" and context.is_late() then return nil, late(wanted) end
-  return nil, err
-end
-
--- What builders that died have left. Who has a key's lock is its only builder.
-local function remove_leftovers(set)
-  for _, name in ipairs(sys.list(set.root) or {}) do
-    local key = name:match("^%.tmp%-(%x+)%-")
-    local lock = key and key ~= set.key and M.try_lock(set.root, key)
-    if key == set.key or lock then sys.remove_tree(set.root .. "/" .. name) end
-    if lock then lock.close() end
-  end
 end
 
 local function limits_of(options)
@@ -299,35 +125,26 @@ local function limits_of(options)
   }
 end
 
--- The directories that the installer looks into, by the option and by the policy.
+-- The directories that the installer looks into, by the option and by the policy; and certificates,
+-- which a pip of 2025 reads when it starts, whether or not there is a network.
 local function readable_paths(wanted)
-  local paths = find_links(wanted.options)
-  for _, path in ipairs(wanted.policies:data("pip", "paths") or {}) do
-    if sys.stat(path, true) then paths[#paths + 1] = path end
+  local paths, policies = find_links(wanted.options), wanted.policies
+  for _, list in ipairs{ policies:data("pip", "paths") or {},
+      policies:data("isolation", "certificate_paths") or {} } do
+    for _, path in ipairs(list) do
+      if sys.stat(path, true) then paths[#paths + 1] = path end
+    end
   end
   return paths
 end
 
--- What the installer may see and do, described as for a stage.
 local function describe(base, wanted, context)
-  local policies, options = wanted.policies, wanted.options
-  local effects = {
-    list = {}, network = needs_network(options), process = true, writes = {},
+  return environments.describe(base, wanted, context, {
+    network = needs_network(wanted.options), process = true,
+    hosts = environments.hosts_of(wanted.options, index_urls(wanted.options)),
     reads = readable_paths(wanted),
-  }
-  local called, description = policies:call("isolation", "describe", effects, base, {
-    limits = limits_of(options), grants = {}, backend = wanted.chosen.backend,
-    environ = context.environ,
+    limits = limits_of(wanted.options),
   })
-  if not called then return nil, description end
-  local ok, err = guard.check(description, {
-    effects = effects, grants = {}, cache_dir = wanted.cache_dir, own_paths = effects.reads,
-    realpath = sys.realpath,
-  })
-  if not ok then return nil, err end
-  description = tables.merged(description)
-  description.ro_binds = isolation.present(description.ro_binds)
-  return description
 end
 
 local function variables(base, wanted, context, description, temp)
@@ -339,65 +156,40 @@ local function variables(base, wanted, context, description, temp)
     end
   end
   local env = environment.public(context.environ, names, {
-    isolated = not in_place(wanted.chosen), runtime = base,
+    home = descriptions.home_of(description, wanted.chosen.backend), runtime = base,
     language = tables.merged(base.variables, policies:data("pip", "env")),
   })
   if in_place(wanted.chosen) then env.HOME, env.TMPDIR = temp, temp end
   return tables.merged(env, wanted.options.env)
 end
 
--- A directory for the environment and, where the sandbox has none, one to build it in. Under root
--- the installer has another id; what it may write to lies in a directory that is ours alone.
-local function make_directories(set, workspace)
-  local temp, message, errno = sys.mkdtemp(("%s/.tmp-%s-"):format(set.root, set.key))
-  if not temp then return nil, cache.failure(message, errno) end
-  workspace.temp = temp
-  for _, name in ipairs{ "venv", "t" } do
-    local ok
-    ok, message, errno = sys.mkdir(temp .. "/" .. name)
-    if ok then ok, message, errno = sys.chmod(temp .. "/" .. name, OPEN_MODE) end
-    if not ok then return nil, cache.failure(message, errno) end
-  end
-  return temp
-end
-
-local function launch_installer(base, wanted, context, set, temp)
+local function launch_installer(base, wanted, context, job, temp)
   local description, err = describe(base, wanted, context)
   if not description then return nil, err end
-  local out = temp .. "/venv"
+  local out = temp .. "/out"
   local target = in_place(wanted.chosen) and out or INSIDE
-  local rw_binds = isolation.present(description.rw_binds)
-  rw_binds[#rw_binds + 1] = { source = out, target = target }
-  description.rw_binds = rw_binds
-  local text = assert(json.encode{
-    venv = json.array(set.job.venv), install = json.array(set.job.install), file = set.job.file,
-    out = target, final = set.final, private = not in_place(wanted.chosen),
-  })
-  local sandbox
-  if wanted.chosen.backend ~= "none" then
-    sandbox = isolation.apply(wanted.chosen, description)
-    sandbox.limits = nil
-  end
-  return context.launch({ base.path, "-I", "-B", "-X", "utf8", "-c", program.SCRIPT }, {
-    env = variables(base, wanted, context, description, temp .. "/t"), stdin = text,
-    sandbox = sandbox, limits = description.limits, max_output_bytes = OUTPUT_BYTES,
-    max_stderr_bytes = OUTPUT_BYTES,
+  local text = assert(json.encode(tables.merged(job, {
+    out = target, private = not in_place(wanted.chosen),
+  })))
+  return environments.launch(wanted, description, context, {
+    argv = { base.path, "-I", "-B", "-X", "utf8", "-c", PROGRAM }, stdin = text, out = out,
+    target = target, env = variables(base, wanted, context, description, temp .. "/t"),
   })
 end
 
 -- What the installer's end means, in its own words.
-local function judge(result, wanted, set)
+local function judge(result, wanted, argv)
   if result.reason == "exit" and result.exit_code == 0 then return true end
   local shown = tables.merged(result, {
-    stderr = M.redacted(result.stderr, wanted.options.env), argv = set.job.install,
+    stderr = environments.redacted(result.stderr, wanted.options.env), argv = argv,
   })
   local called, kind, message, hint = wanted.policies:call("errors", "classify", {
     source = "pip", stderr = shown.stderr, exit_code = result.exit_code, signal = result.signal,
-    reason = result.reason, part = program.PARTS[result.exit_code or 0],
+    reason = result.reason, part = PARTS[result.exit_code or 0],
     walls = not in_place(wanted.chosen),
   })
   if not called then return nil, kind end
-  local err = failure(kind, message, hint)
+  local err = failure(kind, message, environments.hint_of_hosts(result) or hint)
   err.result = shown
   if kind == "setup_timed_out" then err.limit = wanted.limit end
   return nil, err
@@ -464,12 +256,6 @@ local function check_installed(packages, wanted)
     "they are dependencies of what the stage requires; the pip policy's lists hold for them, too")
 end
 
--- An environment that is there may be one that another executor has installed.
-local function allowed_record(record, wanted)
-  local ok, err = check_installed(record.packages, wanted)
-  return ok and record, err
-end
-
 local function record_of(set, directory, wanted)
   local site = find_site(directory, set.version)
   if not site or not sys.stat(directory .. "/bin/python") then
@@ -480,75 +266,28 @@ local function record_of(set, directory, wanted)
   if not packages then return nil, contents end
   local ok, err = check_installed(packages, wanted)
   if not ok then return nil, err end
-  local found, message, errno = fingerprint(directory)
-  if not found then return nil, cache.failure(message, errno) end
-  return {
-    key = set.key, site = site, packages = json.array(packages), contents = contents,
-    fingerprint = found,
-  }
+  return { site = site, packages = json.array(packages), contents = contents }
 end
 
--- Puts the environment under its name, in place of what has it.
-local function install(built, set, state)
-  if state == "missing" then return sys.rename(built, set.dir) end
-  local ok, message, errno = sys.exchange(built, set.dir)
-  if ok or errno ~= "EINVAL" then return ok, message, errno end
-  ok, message, errno = sys.remove_tree(set.dir)
-  if not ok then return nil, message, errno end
-  return sys.rename(built, set.dir)
-end
-
-local function finish(set, temp, wanted, state)
-  local built = temp .. "/venv"
-  local ok, message, errno = sys.chmod(built, CLOSED_MODE)
-  if not ok then return nil, cache.failure(message, errno) end
-  local record, err = record_of(set, built, wanted)
-  if not record then return nil, err end
-  ok, message, errno = sys.write_file(built .. "/" .. RECORD, assert(json.encode(record)), 420)
-  if ok then ok, message, errno = install(built, set, state) end
-  if not ok then return nil, cache.failure(message, errno) end
-  return record
-end
-
-local function build(base, wanted, context, set, workspace, state)
-  remove_leftovers(set)
-  local temp, err = make_directories(set, workspace)
-  if not temp then return nil, err end
-  local proc
-  proc, err = launch_installer(base, wanted, context, set, temp)
+-- Runs the installer to its end.
+local function install(base, wanted, context, job, temp, argv)
+  local proc, err = launch_installer(base, wanted, context, job, temp)
   if not proc then return nil, err end
   local result
   result, err = context.await(proc)
   proc:close()
   if not result then return nil, err end
-  local ok
-  ok, err = judge(result, wanted, set)
+  return judge(result, wanted, argv)
+end
+
+local function build(base, wanted, context, set, temp)
+  local job = set.job
+  local ok, err = install(base, wanted, context, {
+    venv = json.array(job.venv), install = json.array(job.install), file = job.file,
+    final = set.final,
+  }, temp, job.install)
   if not ok then return nil, err end
-  return finish(set, temp, wanted, state)
-end
-
--- The record of the environment; and whether it was built, since somebody else may have done so
--- while this one waited for the lock.
-local function find_or_build(base, wanted, context, set, workspace)
-  local state, found = look(set)
-  if not state then return nil, found end
-  if state == "ready" then return allowed_record(found, wanted) end
-  local record, err = build(base, wanted, context, set, workspace, state)
-  return record, err, true
-end
-
--- The record of the environment, and how long it took to build if it was not there.
-local function provide(base, wanted, context, set)
-  local ok, message, errno = sys.mkdir_private(set.root)
-  if not ok then return nil, cache.failure(message, errno) end
-  local began = sys.clock()
-  local lock, err = take_lock(set, wanted, context)
-  if not lock then return nil, err end
-  local workspace = context.hold(new_workspace(lock, lock_path(set.root, set.key)))
-  local record, was_built
-  record, err, was_built = find_or_build(base, wanted, context, set, workspace)
-  workspace:close()
-  return record, err, was_built and sys.clock() - began or nil
+  return record_of(set, temp .. "/out", wanted)
 end
 
 local function runtime_of(base, set, record, extra)
@@ -565,9 +304,85 @@ local function runtime_of(base, set, record, extra)
   })
 end
 
---- Forget what was looked at, so that the next call does so again.
-function M.forget()
-  verified, verified_count = {}, 0
+-- --- Locks -------------------------------------------------------------------------------------
+
+-- "sha256=..." of the report, or what newer ones have beside it.
+local function hash_in(archive)
+  local hashes = type(archive.hashes) == "table" and archive.hashes or {}
+  local plain = type(archive.hash) == "string" and archive.hash:match("^sha256=(%x+)$")
+  return type(hashes.sha256) == "string" and hashes.sha256 or plain or nil
+end
+
+-- One package of pip's report; nil and why it cannot be locked.
+local function locked(item)
+  local download = type(item.download_info) == "table" and item.download_info or {}
+  local metadata = type(item.metadata) == "table" and item.metadata or {}
+  local hash = type(download.archive_info) == "table" and hash_in(download.archive_info)
+  if type(metadata.name) ~= "string" or type(metadata.version) ~= "string" then
+    return nil, "pip's report does not say its name and version"
+  elseif item.is_direct then
+    return nil, "it comes from an address, and not from an index"
+  elseif not hash or type(download.url) ~= "string" then
+    return nil, "pip's report has no SHA-256 of it"
+  end
+  return { name = metadata.name, version = metadata.version, hash = hash,
+    url = environments.redacted(download.url) }
+end
+
+local function read_report(temp)
+  local text, message = sys.read_file(temp .. "/out/report.json", REPORT_BYTES)
+  if not text then return nil, "pip wrote no report: " .. message end
+  local report, reason = json.decode(text, nil, REPORT_VALUES)
+  if type(report) == "table" and type(report.install) == "table" then return report.install end
+  return nil, "pip's report cannot be read: " .. (reason or "it has no list of packages")
+end
+
+-- The lock of what pip would install; or nil and an error.
+local function lock_of(temp, wanted)
+  local items, reason = read_report(temp)
+  if not items then return nil, failure("packages_failed", reason, "pip 23 or later is needed") end
+  local packages, specs = {}, {}
+  for index, item in ipairs(items) do
+    packages[index], reason = locked(item)
+    if not packages[index] then
+      local name = type(item.metadata) == "table" and tostring(item.metadata.name) or "?"
+      return nil, failure("package_rejected", ("packages refused: '%s' (%s)"):format(
+        errors.clean(name, 80), reason))
+    end
+    specs[index] = packages[index].name .. "==" .. packages[index].version
+  end
+  local ok, err = check_installed(specs, wanted)
+  if not ok then return nil, err end
+  return pylock.write(packages)
+end
+
+--- The lock of requirements: pip finds out what it would install, and installs nothing.
+-- @tparam table base as of `resolve`
+-- @tparam table wanted as of `resolve`
+-- @tparam table context as of `resolve`
+-- @treturn ?string the text of a pylock.toml; or nil and an error
+-- @treturn ?table
+function M.lock(base, wanted, context)
+  local options, policies = wanted.options, wanted.policies
+  local called, argv, reason = policies:call("pip", "lock_argv", base.path, wanted.requirements, {
+    only_binary = options.only_binary, file = "{file}", report = "{report}",
+  })
+  if not called then return nil, argv end
+  if not argv then return nil, failure("packages_failed", reason) end
+  local file
+  called, file = policies:call("pip", "requirements_file", wanted.requirements, {
+    index_url = options.index_url, extra_index_urls = options.extra_index_urls,
+    find_links = options.find_links, trusted_hosts = options.trusted_hosts,
+  })
+  if not called then return nil, file end
+  local key = sys.sha256(table.concat(argv, "\0") .. file):sub(1, 32)
+  local set = { root = wanted.cache_dir .. "/venvs", key = key }
+  return environments.aside(set, wanted.limit, context, function(temp)
+    local ok, err = install(base, wanted, context, { lock = json.array(argv), file = file }, temp,
+      argv)
+    if not ok then return nil, err end
+    return lock_of(temp, wanted)
+  end)
 end
 
 --- A runtime that has packages, made of one that has none.
@@ -584,20 +399,13 @@ end
 function M.resolve(base, wanted, context)
   local set, err = identify(base, wanted)
   if not set then return nil, err end
-  local state, record = look(set)
-  if not state then return nil, record end
-  if state == "ready" then
-    record, err = allowed_record(record, wanted)
-    return record and runtime_of(base, set, record, { warnings = {} }), err
-  end
-  local warnings = {}
-  if state == "damaged" then
-    warnings[1] = ("the packages in %s had been changed; they were installed anew"):format(set.dir)
-  end
-  local build_secs
-  record, err, build_secs = provide(base, wanted, context, set)
-  if not record then return nil, err end
-  return runtime_of(base, set, record, { warnings = warnings, build_secs = build_secs })
+  local record, how = environments.have(set, {
+    limit = wanted.limit,
+    allow = function(found) return check_installed(found.packages, wanted) end,
+    build = function(temp) return build(base, wanted, context, set, temp) end,
+  }, context)
+  if not record then return nil, how end
+  return runtime_of(base, set, record, how)
 end
 
 return M

@@ -17,24 +17,24 @@
 -- * A stage with an EXIT trap of its own keeps it; what ends the shell by other means than a failed
 --   command (`exit 3`, an unset variable) is then told by status and standard error alone.
 --
+-- * A byte order mark before the code is left out, and where its lines end in CR LF they end in LF:
+--   bash would read both as parts of words.
+--
 -- Runs on bash 4.1 and later.
+local resource = require "noether.resource"
+
 local M = {
   name = "bash",
   names = { "bash", "sh" },
   extension = "sh",
 }
 
+local function file(name)
+  return resource.text("policy/languages/bash/" .. name)
+end
+
 -- The one path that the shell cannot follow by itself is the link in /proc.
-local PROBE = [==[
-path=$(readlink -f "/proc/$$/exe" 2>/dev/null) || path=$BASH
-dirs=
-while read -r _ _ _ _ _ file; do
-  [[ $file == *.so* && $dirs != *"\"${file%/*}\""* ]] && dirs+=",\"${file%/*}\""
-done 2>/dev/null </proc/$$/maps
-path=${path//\\/\\\\}
-printf '{"path":"%s","version":"%s","dirs":[%s]}\n' "${path//\"/\\\"}" \
-  "${BASH_VERSINFO[0]}.${BASH_VERSINFO[1]}.${BASH_VERSINFO[2]}" "${dirs#,}"
-]==]
+local PROBE = file "probe.sh"
 
 --- How an interpreter is found; fields as in the Python module.
 M.runtime = {
@@ -44,128 +44,64 @@ M.runtime = {
   tools = { "coreutils", "findutils", "gawk", "gnugrep", "gnused" },
 }
 
-local RUNNER = [==[
-# Answers one request on standard input with the stage beside this file.
-set -Eeuo pipefail
+local RUNNER = file "runner.sh"
+local CHANNEL = file "channel.sh"
+local SESSION = file "session.sh"
 
-noether_stage=${BASH_SOURCE[0]%/*}/stage.sh
-noether_state=loading # then running, and failed or answered
+-- How the runner quotes text, for both.
+local QUOTE = RUNNER:match("\n(noether_quote%(%) {\n.-\n}\n)")
 
-# Sets noether_quoted to the text as a JSON string, as much of it as is worth reading.
-noether_quote() {
-  local LC_ALL=C.UTF-8 text=${1:0:1000} char code i
-  noether_quoted='"'
-  for ((i = 0; i < ${#text}; i++)); do
-    char=${text:i:1}
-    case $char in
-      [\"\\]) noether_quoted+=\\$char ;;
-      [[:print:]]) noether_quoted+=$char ;;
-      *)
-        printf -v code %d "'$char"
-        ((code >= 0 && code <= 0xffff)) || code=0xfffd
-        printf -v code '\\u%04x' "$code"
-        noether_quoted+=$code
-        ;;
-    esac
-  done
-  noether_quoted+='"'
-}
+--- Stages can call functions of their host: the version of the channel that the runner speaks.
+M.channel = 1
 
-# Type, message, line (or nothing) and traceback, as the last line of the output and for people.
-noether_fail() {
-  local IFS=$' \t\n' report
-  noether_state=failed
-  printf '%s%s: %s%s\n' "$4" "$1" "$2" "${3:+ (line $3)}" >&2
-  noether_quote "$2"
-  report="{\"error\":{\"type\":\"$1\",\"message\":$noether_quoted"
-  noether_quote "$4"
-  report+=",\"traceback\":$noether_quoted${3:+,\"line\":$3}}}"
-  printf '\n%s\n' "$report" >&"$noether_answer"
-  exec >&2 # nothing that a trap prints may come after it
-  exit 1
-}
-
-# Sets noether_traceback to the calls in the stage, innermost first. Call it from a trap's handler.
-noether_trace() {
-  local i
-  noether_traceback=
-  for ((i = 2; i < ${#FUNCNAME[@]}; i++)); do
-    [[ ${BASH_SOURCE[i]} == "$noether_stage" ]] || continue
-    noether_traceback+="  at ${FUNCNAME[i]} (stage.sh:${BASH_LINENO[i - 1]})"$'\n'
-  done
-}
-
-# Status, line and command of what failed.
-noether_on_error() {
-  # In a subshell the shell that waits for it has the last word.
-  [[ $- == *e* && $BASH_SUBSHELL == 0 ]] || return 0
-  if [[ ${BASH_SOURCE[1]} != "$noether_stage" ]]; then
-    noether_fail ExitStatus "execute returned with status $1" "" ""
-  fi
-  noether_trace
-  noether_fail ExitStatus "'${3:0:200}' ended with status $1" "$2" "$noether_traceback"
-}
-
-# Status and command of what ended the shell in another way than by failing.
-noether_on_exit() {
-  case $noether_state:$1 in
-    answered:* | failed:* | running:0) ;;
-    loading:0)
-      noether_fail MissingExecute "the code called exit before execute was run" "" ""
-      ;;
-    # The command is then the runner's own.
-    loading:*) noether_fail ExitStatus "the code ended with status $1 while it was loaded" "" "" ;;
-    *) noether_fail ExitStatus "'${2:0:200}' ended the stage with status $1" "" "" ;;
-  esac
-}
-
-noether_read() {
-  unset INPUT
-  # A count lets bash read in blocks, even to the end; byte by byte 10 MiB take seconds.
-  LC_ALL=C IFS= read -rN 2147483647 INPUT || true
-  INPUT=${INPUT%$'\n'}
-}
-
-# An error in arithmetic makes bash drop what it runs and go on with the line after it.
-noether_check() {
-  (($1 == 0)) || noether_on_exit "$1" execute
-}
-
-noether_find() {
-  declare -F execute >/dev/null && return
-  noether_fail MissingExecute "the code defines no function named execute; define one, as in:\
- execute() { printf '%s' \"\$1\"; }" "" ""
-}
-
-exec {noether_answer}>&1 >&2
-trap 'noether_on_error "$?" "$LINENO" "$BASH_COMMAND"' ERR
-trap 'noether_on_exit "$?" "$BASH_COMMAND"' EXIT
-noether_read
-# Not in a function: what the stage declares would be local to it.
-. "$noether_stage"
-noether_check "$?"
-noether_find
-noether_state=running
-execute "$INPUT" <<<"$INPUT" >&"$noether_answer"
-noether_check "$?"
-noether_state=answered
-]==]
+--- Shells can be started ahead of their request, which is their standard input.
+M.ahead = "stdin"
 
 --- The files of a stage.
 -- @tparam string code the user's code
--- @treturn ?table `{ files = { [name] = text }, entry = name }`; or nil and the reason
+-- @tparam[opt] table opts `calls`: names of functions of the host, if it may call any; `processes`:
+-- whether it may have jobs and subshells
+-- @treturn ?table `{ files = { [name] = text }, entry = name, own = name }`, where `own` holds the
+-- code, and is not read before the input; or nil and the reason
 -- @treturn ?string
-function M.wrap(code)
+function M.wrap(code, opts)
   if code:find("%z") then return nil, "the code holds a NUL byte" end
-  return { files = { ["runner.sh"] = RUNNER, ["stage.sh"] = code }, entry = "runner.sh" }
+  local text = code:gsub("^\239\187\191", "")
+  if text:find("^[^\n]*\r\n") then text = text:gsub("\r\n", "\n") end
+  local files = { ["runner.sh"] = RUNNER, ["stage.sh"] = text }
+  if opts and opts.calls then
+    files["channel.sh"] = ("noether_jobs=%s\n"):format(opts.processes and "yes" or "no") .. CHANNEL
+  end
+  return { files = files, entry = "runner.sh", own = "stage.sh" }
+end
+
+-- An interactive shell reads commands: the first runs the session, and wherever a cell is given up
+-- without an interrupt one of those that are none is read.
+local COMMANDS = 60000
+
+--- The files of a session, whose code comes cell by cell over the channel.
+-- @tparam[opt] table opts as of `wrap`
+-- @treturn table as of `wrap`; `stdin`: its standard input
+function M.wrap_session(opts)
+  local has_jobs = opts and opts.calls and opts.processes
+  local settings = ("noether_session=yes noether_functions=%s noether_jobs=%s\n"):format(
+    opts and opts.calls and "yes" or "no", has_jobs and "yes" or "no")
+  return {
+    files = { ["session.sh"] = settings .. QUOTE .. SESSION, ["channel.sh"] = CHANNEL },
+    entry = "session.sh", stdin = '. "$1"\n' .. ("\n"):rep(COMMANDS),
+  }
 end
 
 --- The command that runs a wrapped stage. Privileged mode (-p) takes no functions and no BASH_ENV
 -- from the environment.
 -- @tparam table runtime description with `path`
 -- @tparam string entry path of the entry file
+-- @tparam[opt] table opts `session`: it is that of a session
 -- @treturn table list, the program first
-function M.argv(runtime, entry)
+function M.argv(runtime, entry, opts)
+  if opts and opts.session then
+    return { runtime.path, "--noprofile", "--norc", "--noediting", "-p", "-i", "-s", "--", entry }
+  end
   return { runtime.path, "--noprofile", "--norc", "-p", entry }
 end
 

@@ -1,0 +1,96 @@
+-- SPDX-License-Identifier: MIT
+--- Functions of the host that stages may call: as they are given, and as a model is told of them.
+local json = require "noether.json"
+local options = require "noether.options"
+local schemas = require "noether.stage.schema"
+local tables = require "noether.tables"
+
+local M = {}
+
+local FIELDS = {
+  call = "function", description = "text", input_schema = "table", output_schema = "table",
+  timeout_secs = "seconds",
+}
+
+-- Names that stages have for the channel itself.
+local RESERVED = { call = true, acall = true, CallError = true, v = true }
+
+local function check_one(fname, name, entry)
+  local where = ("%s: functions.%s"):format(fname, tostring(name))
+  if type(name) ~= "string" or not name:find("^[%a_][%w_]*$") or #name > 64 then
+    options.raise(where .. ": a name is letters, digits and '_', and no digit first")
+  elseif RESERVED[name] then
+    options.raise(where .. ": stages have that name for something else")
+  end
+  local given = entry
+  if type(entry) ~= "table" or entry.call == nil then given = { call = entry } end
+  given = options.check_fields(where, given, FIELDS)
+  if given.call == nil then options.raise(where .. ": expected a function, or { call = ... }") end
+  for _, field in ipairs{ "input_schema", "output_schema" } do
+    local ok, reason = true, nil
+    if given[field] then ok, reason = schemas.check(given[field], field) end
+    if not ok then options.raise(where .. ": " .. reason) end
+  end
+  return given
+end
+
+--- Check functions as a caller gave them.
+-- @tparam string fname the public function, for messages about misuse
+-- @tparam ?table functions by name: a function, or `{ call, description, input_schema,
+-- output_schema, timeout_secs }`
+-- @treturn ?table by name: tables with `call`; nil for nil
+-- @raise on what is none
+function M.check(fname, functions)
+  if functions == nil then return nil end
+  local checked = {}
+  for name, entry in pairs(functions) do
+    checked[name] = check_one(fname, name, entry)
+  end
+  return checked
+end
+
+local USAGE = {
+  python = "from noether import %s    # keyword arguments; an error raises noether.CallError",
+  javascript = 'import { %s } from "noether";    // CommonJS: by require; returns a promise',
+  bash = "noether -v RESULT %s '{...}'    # JSON into RESULT; status 1 and a message on an error",
+}
+
+local function one_line(text)
+  return (text:gsub("%s+", " "))
+end
+
+local function describe(name, entry, language)
+  local lines = { ("%s: %s"):format(name, one_line(entry.description or "no description")) }
+  lines[2] = "  " .. USAGE[language]:format(name)
+  if entry.input_schema then
+    lines[3] = "  arguments: " .. assert(json.canonical(entry.input_schema))
+  end
+  if entry.output_schema then
+    lines[#lines + 1] = "  result: " .. assert(json.canonical(entry.output_schema))
+  end
+  return table.concat(lines, "\n")
+end
+
+--- What to tell a model of functions that its code may call.
+-- @tparam table functions as given to an executor or a call
+-- @tparam string language "python", "javascript" or "bash"
+-- @treturn string
+-- @raise on what are no functions, or another language
+-- @usage
+-- local price = { description = "euros of a fruit", call = function() return 1 end }
+-- local functions = { price = price }
+-- print((noether.functions_prompt(functions, "python"):match("[^\n]+")))
+-- --> price: euros of a fruit
+function M.prompt(functions, language)
+  options.argument("functions_prompt", "functions", functions, "table")
+  if not USAGE[language] then
+    options.raise("functions_prompt: language: expected \"python\", \"javascript\" or \"bash\"")
+  end
+  local checked, parts = M.check("functions_prompt", functions), {}
+  for index, name in ipairs(tables.sorted_names(checked)) do
+    parts[index] = describe(name, checked[name], language)
+  end
+  return table.concat(parts, "\n")
+end
+
+return M

@@ -1,0 +1,8 @@
+-- SPDX-License-Identifier: MIT
+return {
+  default = {
+    ROOT = { "spec/portable" },
+    pattern = "_spec",
+    output = "spec/support/report.lua",
+  },
+}
