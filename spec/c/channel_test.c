@@ -116,6 +116,21 @@ static void test_too_long(void)
     }
 }
 
+/* Whoever waits hears of it at once, and not when the program is over. */
+static void test_broken_is_news(void)
+{
+    struct noe_process *process =
+        start("printf '\\377\\377\\377\\377' >&5; sleep 60", 4);
+
+    while (noe_process_channel_state(process) == NOE_CHANNEL_OPEN &&
+           noe_process_wait(process, -1, NULL) == 0)
+        continue;
+    ok(noe_process_channel_state(process) == NOE_CHANNEL_BROKEN &&
+           noe_process_result(process) == NULL,
+       "a channel that breaks wakes who waits");
+    noe_process_close(process);
+}
+
 /* A program that reads nothing is not read, either. */
 static void test_back_pressure(void)
 {
@@ -186,6 +201,7 @@ int main(void)
     test_both_ways();
     test_pieces();
     test_too_long();
+    test_broken_is_news();
     test_back_pressure();
     test_closed_early();
     test_without();

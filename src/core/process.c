@@ -415,9 +415,11 @@ int noe_process_wait(struct noe_process *process, int timeout_ms,
             int64_t left_us = until - noe_clock_us();
             left = left_us > 0 ? (int)((left_us + 999) / 1000) : 0;
         }
+        bool was_broken = process->channel.broken;
         errno = 0;
         step(process, sooner(left, noe_process_timeout_ms(process)));
-        if (left == 0 || errno == EINTR || has_news(process))
+        if (left == 0 || errno == EINTR || has_news(process) ||
+            process->channel.broken != was_broken)
             break;
     }
     return report(process, err);
