@@ -367,7 +367,8 @@ NOE_API int noe_launcher_open(struct noe_launcher **launcher,
 /* Reaps processes of closed handles that have ended by now. Never blocks. */
 NOE_API void noe_launcher_reap(struct noe_launcher *launcher);
 
-/* All its processes must be closed. NULL is allowed. */
+/* All its processes must be closed. Waits for those that are ending, at most a
+ * tenth of a second. NULL is allowed. */
 NOE_API void noe_launcher_close(struct noe_launcher *launcher);
 
 /*

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -30,6 +31,7 @@
 #include <unistd.h>
 
 #include "base/protocol.h"
+#include "clock.h"
 #include "error.h"
 #include "base/fd.h"
 #include "kept.h"
@@ -45,6 +47,8 @@ enum { POLICIES = 1 << 11 }; /* one for each set of a policy's switches */
 /* What a child is given: its standard streams, the control socket, the image,
  * the channel. */
 enum { GIVEN = 6, SLOTS = 4, NEAR = 128 };
+
+enum { LAST_US = 100 * 1000 }; /* that closing waits for who is ending */
 
 struct noe_launcher {
     int image; /* made when it is first needed */
@@ -617,6 +621,20 @@ void noe_launcher_adopt(struct noe_launcher *launcher, struct noe_child *child)
     launcher->unreaped[launcher->unreaped_count++] = *child;
 }
 
+/* What was told to end does so in a moment, and what is not reaped by then stays
+ * a zombie for as long as the host lives. */
+static void reap_the_last(struct noe_launcher *launcher)
+{
+    int64_t until = noe_clock_us() + LAST_US;
+
+    for (size_t i = 0; i < launcher->unreaped_count; i++) {
+        struct pollfd child = {launcher->unreaped[i].pidfd, POLLIN, 0};
+        int64_t left = until - noe_clock_us();
+        (void)poll(&child, 1, left > 0 ? (int)(left / 1000) : 0);
+    }
+    noe_launcher_reap(launcher);
+}
+
 void noe_launcher_close(struct noe_launcher *launcher)
 {
     if (launcher == NULL)
@@ -626,7 +644,7 @@ void noe_launcher_close(struct noe_launcher *launcher)
     for (int i = 0; i < SLOTS; i++)
         noe_kept_close(&launcher->slots[i], &launcher->null_file);
     noe_kept_close(&launcher->null, &launcher->null_file);
-    noe_launcher_reap(launcher);
+    reap_the_last(launcher);
     for (size_t i = 0; i < launcher->unreaped_count; i++)
         noe_fd_close(&launcher->unreaped[i].pidfd);
     free(launcher->unreaped);

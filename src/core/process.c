@@ -691,6 +691,8 @@ void noe_process_close(struct noe_process *process)
     struct noe_process *p = process;
     if (p->child.pidfd >= 0 && is_ours(p))
         abandon(p);
+    if (is_ours(p)) /* who made a launcher has ended by now */
+        noe_launcher_reap(p->launcher);
     close_streams(p);
     if (p->owns_poller)
         noe_fd_close(&p->poller);
