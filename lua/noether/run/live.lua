@@ -30,6 +30,7 @@ local Cell = {}
 Cell.__index = Cell
 
 local GRACE_SECS = 1 -- for a cell that was interrupted
+local SIGNALS_SECS = 10 -- until they have reached the interpreter, where the machine is very busy
 local LATE_SECS = 2 -- more than that, and the supervisor ends it by itself
 local FRAME_BYTES = 4096 -- of an answer, beside the value
 local DRAINS = 256 -- looks at the output after an answer: what never ends is not waited for
@@ -318,7 +319,12 @@ local function run_frame(self)
     spec.input and #spec.input or 0, spec.input or "null", spec.code)
 end
 
+local function have_interrupts_come(live)
+  return live.process:interrupts() >= live.interrupts
+end
+
 local function interrupt(self)
+  self.owes_interrupt, self.was_interrupted = nil, true
   local sent = self.live.process:send_interrupt()
   if sent then self.live.interrupts = self.live.interrupts + 1 end
   return sent
@@ -351,7 +357,7 @@ end
 local function may_be_sent(cell)
   local live = cell.live
   if cell.is_sent or live.leftover then return false end
-  return live.process:interrupts() >= live.interrupts or sys.clock() >= cell.patience
+  return have_interrupts_come(live) or sys.clock() >= cell.signals_patience
 end
 
 --- Begin a cell.
@@ -366,7 +372,7 @@ function Live:begin(spec)
     talk = conversation.new(self.process, spec.calls, self.poller),
   }, Cell)
   self.cell = cell
-  cell.patience = sys.clock() + GRACE_SECS
+  cell.patience, cell.signals_patience = sys.clock() + GRACE_SECS, sys.clock() + SIGNALS_SECS
   if may_be_sent(cell) then send(cell) end
   return cell
 end
@@ -404,7 +410,10 @@ function Cell:interrupt(why)
   if self.outcome then return false end
   self.why = self.why or why
   if why ~= "interrupted" and not self.ends_at then self.ends_at = sys.clock() + GRACE_SECS end
-  return not self.is_sent or interrupt(self)
+  if self.was_interrupted and self.live.job.script.one_interrupt then return true end
+  -- Two that are pending at once would be one to who gets them, and the other still to come.
+  self.owes_interrupt = self.is_sent and not have_interrupts_come(self.live)
+  return not self.is_sent or self.owes_interrupt or interrupt(self)
 end
 
 local function check_time(self)
@@ -435,6 +444,7 @@ function Cell:step()
     lose(self)
   else
     if may_be_sent(self) then send(self) end
+    if self.owes_interrupt and have_interrupts_come(self.live) then interrupt(self) end
     check_time(self)
   end
   return self.outcome ~= nil
@@ -443,7 +453,8 @@ end
 function Cell:timeout()
   if self.outcome then return 0 end
   local earliest = self.talk:timeout() or math.huge
-  local at = self.patience or self.ends_at or (not self.is_late and self.deadline)
+  local at = self.patience and (self.live.leftover and self.patience or self.signals_patience)
+    or self.ends_at or (not self.is_late and self.deadline)
   if at then earliest = math.min(earliest, math.max(at - sys.clock(), 0)) end
   return earliest < math.huge and earliest or nil
 end

@@ -94,12 +94,13 @@ end
 
 --- The files of a session, whose code comes cell by cell over the channel.
 -- @tparam[opt] table opts as of `wrap`
--- @treturn table as of `wrap`
+-- @treturn table as of `wrap`; `one_interrupt`: no cell can go on after the first one, and node might
+-- not outlive a second
 function M.wrap_session(opts)
   local runner = RUNNER:gsub("\nconst SESSION = false;\n", "\nconst SESSION = true;\n")
   local files = { ["runner.js"] = runner, ["session.js"] = SESSION, ["channel.js"] = CHANNEL }
   if opts and opts.calls then files["noether.mjs"] = module_of(opts.calls) end
-  return { files = files, entry = "runner.js" }
+  return { files = files, entry = "runner.js", one_interrupt = true }
 end
 
 local MIN_HEAP_MIB = 16

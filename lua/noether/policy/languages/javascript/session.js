@@ -16,11 +16,11 @@ const vm = require("vm");
 
 // Held from the start: a cell may change the globals.
 const { stringify } = JSON;
-const { on, removeListener } = process;
+const { listeners, on, removeAllListeners } = process;
 const nextTurn = setImmediate;
 const later = setTimeout;
 const DISPLAY_CHARACTERS = 16000;
-const LATE_MS = 100;
+const LATE_MS = 1000;
 
 // --- The text of a cell ------------------------------------------------------------------------
 
@@ -327,10 +327,50 @@ function onInterrupt() {
   if (giveUp) giveUp(new Interrupted());
 }
 
-// What a cell has done to these is its own affair, until the next one.
+const SIGINT = 2;
+
+// A signal that finds neither a listener nor a script that it breaks is the end of node. To break a
+// script, node takes all listeners away before it begins, and puts its own handler in their place:
+// what comes between would end the session. Of a watch below the listeners it knows nothing, and its
+// handler takes the place of that one's at once. Null where there is none to be had.
+function newWatch() {
+  const { noDeprecation } = process;
+  process.noDeprecation = true;
+  try {
+    const { Signal } = process.binding("signal_wrap");
+    const made = new Signal();
+    made.unref();
+    made.onsignal = onInterrupt;
+    return made.start(SIGINT) === 0 ? made : null;
+  } catch {
+    return null;
+  } finally {
+    process.noDeprecation = noDeprecation;
+  }
+}
+
+const watch = newWatch();
+const { start, stop } = watch ?? {};
+
+// What a cell has done to its listeners is its own affair, until the next one.
 function listen() {
-  removeListener.call(process, "SIGINT", onInterrupt);
+  if (watch) return;
+  removeAllListeners.call(process, "SIGINT");
   on.call(process, "SIGINT", onInterrupt);
+}
+
+// Node's own handler is gone, and ours is not back before the last who listens has begun anew.
+function breakable(script) {
+  if (!watch) return script.runInThisContext({ breakOnSigint: true });
+  const others = listeners.call(process, "SIGINT");
+  removeAllListeners.call(process, "SIGINT");
+  try {
+    return script.runInThisContext({ breakOnSigint: true });
+  } finally {
+    stop.call(watch);
+    start.call(watch, SIGINT);
+    for (const other of others) on.call(process, "SIGINT", other);
+  }
 }
 
 // Of the interrupts that were sent to earlier cells some may be on their way still.
@@ -345,7 +385,7 @@ async function awaitSent(sent) {
 
 function runScript(script) {
   try {
-    return script.runInThisContext({ breakOnSigint: true });
+    return breakable(script);
   } catch (error) {
     if (error?.code !== "ERR_SCRIPT_EXECUTION_INTERRUPTED") throw error;
     seen += 1;
