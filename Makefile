@@ -474,11 +474,11 @@ lint: ## check layout and style of C, Lua and shell
 WITH_ASAN := $(MAKE) --no-print-directory BUILD=$(BUILD)/asan \
              SANITIZE=address,undefined CFLAGS='-O1 -g'
 
-asan: $(SETUP) ## the C tests and the specs under ASan and UBSan
+asan: $(SETUP) ## the C tests and what drives C under ASan and UBSan (SPEC_OVER=all: all)
 	+@$(WITH_ASAN) all luas tests
 	@SPEC_SANITIZED=1 tools/test/test.sh $(BUILD)/asan --once
 
-check-deep: asan all tests faults check-packages $(FUZZERS) ## what takes long
+check-deep: all tests faults check-packages $(FUZZERS) ## what takes long
 	@tools/test/lint.sh deep
 	@tools/test/abi.sh check $(BUILD)
 	@tools/build/lua55.sh build/lua5.5
@@ -493,6 +493,7 @@ check-deep: asan all tests faults check-packages $(FUZZERS) ## what takes long
 	done
 	@$(BUILD)/spec/c/launcher_test $(LAUNCHER_KILLS)
 	@SPEC_OVER=all tools/test/test.sh $(BUILD)
+	+@SPEC_OVER=all $(MAKE) --no-print-directory asan
 	@SPEC_OVER=all SPEC_COLLECTOR=always tools/test/test.sh $(BUILD) --once
 	@SPEC_START=spare tools/test/spec.sh $(BUILD) spec/policy/python_spec.lua \
 	  spec/policy/javascript_spec.lua spec/policy/bash_spec.lua

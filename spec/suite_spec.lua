@@ -27,7 +27,7 @@ end
 -- What the suite says of it, and its exit code.
 local function suite(root, variables)
   helper.shell(("mkdir -p %s/work/own"):format(root))
-  local unset = "-u SPEC_EVENTS -u SPEC_OVER -u SPEC_WEEK -u SPEC_ONLY -u SUITE_RECORD -u CI"
+  local unset = "-u SPEC_EVENTS -u SPEC_SHARE -u SPEC_OVER -u SPEC_WEEK -u SPEC_ONLY -u SUITE_RECORD -u CI"
   return helper.shell(("cd %s && env %s SPEC_JOBS=3 %s lua5.4 tools/test/suite.lua build work")
     :format(root, unset, variables or ""))
 end
@@ -98,11 +98,11 @@ describe("the suite", function()
     position(output, ("failed as %s: spec/c_spec.lua:1: is bad\n"):format(user))
     assert.is_nil(output:find(("failed as %s: spec/a_spec.lua"):format(user), 1, true))
     local many = {}
-    for _, name in ipairs{ "a", "b", "c", "d" } do
+    for name in ("abcdefg"):gmatch "." do
       many[("spec/%s_spec.lua"):format(name)] = once:format(name)
     end
     output = run(many)
-    assert.matches("\n0 passed, 4 failed, 0 skipped\n$", output)
+    assert.matches("\n0 passed, 7 failed, 0 skipped\n$", output)
   end)
 
   it("fails where there is nothing", function()
@@ -243,6 +243,33 @@ describe("helper.over", function()
     local all = "native bwrap none"
     assert.same({ said = all, named = all, deep = all, always = all, one = "bwrap", after = "all" },
       words)
+  end)
+
+  it("has two users share the tests of a file, but for those that each shall run", function()
+    local root = project{ ["spec/cli/x_spec.lua"] = [[
+      local helper = require "spec.support.helper"
+      describe("a group", function()
+        for number = 1, 12 do it("shares " .. number, function() print("shared", number) end) end
+        helper.for_each_user(function() it("is both's", function() print("both", 0) end) end)
+      end)
+      helper.over({ backends = { "native", "none" } }, "under %s", function(backend)
+        for number = 13, 24 do it("shares " .. number, function() print("shared", number) end) end
+      end)
+    ]] }
+    local runs, both = {}, 0
+    for user = 1, 2 do
+      local output, code = helper.shell(("cd %s && env -u SPEC_EVENTS SPEC_OVER=one SPEC_SHARE=%d "
+        .. "SPEC_WEEK=2026-W01%s tools/test/spec.sh build spec/cli/x_spec.lua"):format(root, user,
+        user == 2 and "+" or ""))
+      assert.equal(0, code, output)
+      for word, number in output:gmatch "(%l+)\t(%d+)" do
+        if word == "both" then both = both + 1 else table.insert(runs, tonumber(number)) end
+      end
+      if user == 1 then assert.is_true(#runs > 0 and #runs < 24, output) end
+    end
+    table.sort(runs)
+    for number = 1, 24 do assert.equal(number, runs[number]) end
+    assert.same({ 24, 2 }, { #runs, both })
   end)
 
   it("refuses to be nested, and names that are not there", function()

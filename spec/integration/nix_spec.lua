@@ -690,23 +690,25 @@ if helper.is_root() then
       end
       print((assert(require("noether.json").encode(answers))))]]
 
-    it("has his runtimes built by it, kept from collection, and isolated", function()
-      local answers = json.decode(as_user(SCRIPT))
-      for i, answer in ipairs(assert(answers)) do
-        assert.is_nil(answer.err)
-        assert.same({ n = i }, answer.output)
-        assert.equal("native", answer.isolation)
-        assert.equal(0, sys.stat(answer.runtime.store_path).uid)
-      end
-      local roots = own:shell("nix-store -q --roots " .. answers[1].runtime.store_path)
-      assert.truthy(roots:find(base .. "/home/.cache/noether/nix/roots/", 1, true), roots)
-    end)
+    helper.for_each_user(function()
+      it("has his runtimes built by it, kept from collection, and isolated", function()
+        local answers = json.decode(as_user(SCRIPT))
+        for i, answer in ipairs(assert(answers)) do
+          assert.is_nil(answer.err)
+          assert.same({ n = i }, answer.output)
+          assert.equal("native", answer.isolation)
+          assert.equal(0, sys.stat(answer.runtime.store_path).uid)
+        end
+        local roots = own:shell("nix-store -q --roots " .. answers[1].runtime.store_path)
+        assert.truthy(roots:find(base .. "/home/.cache/noether/nix/roots/", 1, true), roots)
+      end)
 
-    it("needs it no more for what is resolved", function()
-      daemon:cancel()
-      daemon:wait(10)
-      local answers = json.decode(as_user(SCRIPT))
-      assert.is_nil(assert(answers)[1].err)
+      it("needs it no more for what is resolved", function()
+        daemon:cancel()
+        daemon:wait(10)
+        local answers = json.decode(as_user(SCRIPT))
+        assert.is_nil(assert(answers)[1].err)
+      end)
     end)
   end)
 end

@@ -109,11 +109,13 @@ def execute(name):
   end)
 
   if not helper.is_root() then
-    it("are refused unrun where this user may not read them", function()
-      helper.write(dir .. "/secret", "x")
-      sys.chmod(dir .. "/secret", 0)
-      local err = refused(backend, { file = { path = dir .. "/secret" } })
-      assert.same({ "input_invalid", "EACCES" }, { err.kind, err.errno })
+    helper.for_each_user(function()
+      it("are refused unrun where this user may not read them", function()
+        helper.write(dir .. "/secret", "x")
+        sys.chmod(dir .. "/secret", 0)
+        local err = refused(backend, { file = { path = dir .. "/secret" } })
+        assert.same({ "input_invalid", "EACCES" }, { err.kind, err.errno })
+      end)
     end)
   end
 

@@ -212,6 +212,10 @@ end
 -- @function over
 M.over = over.over
 
+--- Tests that each user runs: see spec/support/over.lua.
+-- @function for_each_user
+M.for_each_user = over.for_each_user
+
 --- A TCP socket of this machine's loopback that listens.
 -- @treturn table `port`; `accepted()`: how many connections came; `close()`
 function M.listen()

@@ -10,7 +10,11 @@
 -- its name and the week choose (SPEC_OVER=one, SPEC_WEEK); only what `always` names runs over all:
 -- where there are both axes, over all backends by the first of the starts.
 -- `make spec` and `make check-deep` run all of them over all.
+--
+-- Where `make test` runs a file as two users, and the file is of those that plan.lua has them share,
+-- each test is run by one of them, whom its name and the week choose (SPEC_SHARE=1 or 2).
 local busted = require "busted"
+local plan = require "spec.support.plan"
 
 local M = {}
 
@@ -19,6 +23,7 @@ local AXES = { "backends", "starts" }
 
 local chooses = os.getenv "SPEC_OVER" == "one"
 local seed = os.getenv "SPEC_WEEK" or os.date "!%G-W%V"
+local share = tonumber(os.getenv "SPEC_SHARE")
 
 -- What any descriptor of busted registers; only describes and tests have a name.
 local DESCRIPTORS = { "describe", "it", "pending", "before_each", "after_each", "lazy_setup",
@@ -96,13 +101,37 @@ local function holds_of(combinations, values, body)
   return holds
 end
 
+-- The file that is being read, the describes around what is being registered in it, and whether
+-- each user runs that.
+local file, around, for_each_user
+
+-- Whether this user is the one who runs a test, by a name that is the same for both.
+local function is_ours(...)
+  if not share or for_each_user or not plan.is_shared(file) then return true end
+  local week = seed:gsub("%+$", "")
+  return (hash(table.concat({ week, file, ... }, " ")) >> 8) % 2 + 1 == share
+end
+
 -- Whether a test runs in the group that is being filled.
 local function is_chosen(name)
   local text = common_name(inside.names, name, inside.values)
+  if inside.always[text] and inside.leads then
+    return is_ours(tostring(inside.index), inside.title, text)
+  end
   local indices = inside.holds[text]
   local choice = hash(seed .. inside.title .. text) % #indices + 1
-  return (inside.always[text] and inside.leads) or indices[choice] == inside.index
+  return indices[choice] == inside.index and is_ours(inside.title, text)
 end
+
+local function is_run(name)
+  if inside then return is_chosen(name) end
+  return is_ours(table.concat(around, " "), name)
+end
+
+busted.subscribe({ "file", "start" }, function(element)
+  file, around = element.name, {}
+  return nil, true
+end, { priority = 1 })
 
 for _, descriptor in ipairs(DESCRIPTORS) do
   busted.subscribe({ "register", descriptor }, function(name, fn)
@@ -110,13 +139,14 @@ for _, descriptor in ipairs(DESCRIPTORS) do
       on_collect(descriptor, name, fn)
       return nil, false
     end
-    return nil, descriptor ~= "it" or not inside or is_chosen(name)
+    return nil, descriptor ~= "it" or is_run(name)
   end, { priority = 1 })
 end
 
 local groups = {}
 
 busted.subscribe({ "describe", "start" }, function(describe)
+  table.insert(around, describe.name)
   if groups[describe.run] then
     inside = groups[describe.run]
   elseif inside then
@@ -126,6 +156,7 @@ busted.subscribe({ "describe", "start" }, function(describe)
 end)
 
 busted.subscribe({ "describe", "end" }, function(describe)
+  table.remove(around)
   if groups[describe.run] then
     inside = nil
   elseif inside then
@@ -170,6 +201,15 @@ function M.over(axes, title, body)
     end
     busted.describe(title:format(table.unpack(combination)), run)
   end
+end
+
+--- Registers tests that each user runs, in a file that users share, since they are another's each
+-- time, or are only one's.
+-- @tparam function body registers them
+function M.for_each_user(body)
+  for_each_user = true
+  body()
+  for_each_user = false
 end
 
 return M

@@ -6,7 +6,7 @@
 --
 --     file   PATH                        a spec file begins
 --     test   PLACE  NAME                 a test begins
---     ended  STATUS                      the test is over: success, failure, error, pending
+--     ended  STATUS  SECS                the test is over: success, failure, error, pending
 --     failed PLACE  NAME                 something failed, in a test or around it
 --     done   SECS  PATH                  the file is over
 --     counts PASSED  FAILED  SKIPPED     all files are
@@ -46,7 +46,9 @@ local function subscribe(busted, handler, path)
   on({ "test", "start" }, function(test)
     say(path, "test", place_of(test), handler.getFullName(test))
   end)
-  on({ "test", "end" }, function(_, _, status) say(path, "ended", status) end)
+  on({ "test", "end" }, function(test, _, status)
+    say(path, "ended", status, ("%.3f"):format(test.duration or 0))
+  end)
   on({ "failure" }, failed)
   on({ "error" }, failed)
   on({ "file", "end" }, function(file)

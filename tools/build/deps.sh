@@ -46,6 +46,7 @@ test  liblua5.3-dev   -        likewise
 test  luajit          luajit   likewise
 test  libluajit-5.1-dev -      likewise
 test  pkgconf         pkg-config finds flags for the examples
+test  tini            tini     takes over orphans of tests, and reaps them
 test  git             git      real work for the sandbox
 test  fish            fish     completes command lines
 test  zsh             zsh      likewise

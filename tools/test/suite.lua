@@ -9,10 +9,9 @@
 -- says nothing for SPEC_STALL_SECS (900) is named, with the processes it had, and ended, and the
 -- others go on. Exits with 1 if anything failed, or, in CI, was skipped.
 --
--- What failed beside others is tried once more, alone, where it is no more than SPEC_AGAIN (3)
+-- What failed beside others is tried once more, alone, where it is no more than SPEC_AGAIN (6)
 -- files: where a machine is short of time a test of a deadline may fail through no fault of what it
--- tests.
--- If it passes then it is named as unsteady, and counts as passed; if not, it has failed.
+-- tests. If it passes then it is named as unsteady, and counts as passed; if not, it has failed.
 --
 -- SPEC_JOBS: how many at once (one more than processors; one, if not root). SPEC_ONLY: a pattern of
 -- what is run.
@@ -28,7 +27,7 @@ local SHARE_SECS = 3
 local OVER = os.getenv "SPEC_OVER" or "one"
 local WEEK = os.getenv "SPEC_WEEK" or os.date "!%G-W%V"
 
-local AGAIN = tonumber(os.getenv "SPEC_AGAIN") or 3
+local AGAIN = tonumber(os.getenv "SPEC_AGAIN") or 6
 
 local plan = dofile "spec/support/plan.lua"
 
@@ -77,6 +76,7 @@ end
 local RECORD = "spec/support/times.tsv"
 local known, recorded = read_times(TIMES), read_times(RECORD)
 local times = {}
+local tests = {} -- { secs, user, place, name }
 
 local function expected_secs(user, file)
   local key = user.name .. " " .. file
@@ -87,8 +87,10 @@ local function add(jobs, kind, user, files, secs)
   jobs[#jobs + 1] = { kind = kind, user = user, files = files, secs = secs }
 end
 
+local is_short = os.getenv "SPEC_SANITIZED" == "1" and OVER == "one"
+
 local function wanted(file)
-  return file:find(os.getenv "SPEC_ONLY" or "")
+  return file:find(os.getenv "SPEC_ONLY" or "") and (not is_short or plan.is_for_sanitizers(file))
 end
 
 local function c_jobs(jobs, user)
@@ -180,11 +182,15 @@ function on.file(job, file)
   job.file, job.counts, job.began = file, { passed = 0, failed = 0, skipped = 0 }, clock()
 end
 
-function on.test(job, place, name) job.test = ("%s: %s"):format(place, name) end
+function on.test(job, place, name)
+  job.test = ("%s: %s"):format(place, name)
+  job.place, job.name = place, name
+end
 
 -- An error around a test counts beside it; what failed inside is told by `failed`.
-function on.ended(job, status)
+function on.ended(job, status, secs)
   local word = STATUS[status]
+  tests[#tests + 1] = { tonumber(secs), job.user.name, job.place, job.name }
   if word ~= "failed" then job.counts[word] = job.counts[word] + 1 end
   job.test = nil
 end
@@ -319,6 +325,7 @@ local function environment(job)
   local all, list = uv.os_environ(), {}
   all.SPEC_EVENTS, all.SPEC_OVER = job.events, OVER
   all.SPEC_WEEK = WEEK .. (job.user.uid and "+" or "")
+  if OTHER and OVER == "one" then all.SPEC_SHARE = job.user.uid and "2" or "1" end
   for name, value in pairs(all) do list[#list + 1] = name .. "=" .. value end
   return list
 end
@@ -448,6 +455,15 @@ local function write_times(path)
   file:close()
 end
 
+-- Of specs, the longest first.
+local function write_tests(path)
+  table.sort(tests, function(a, b) return a[1] > b[1] end)
+  local file = io.open(path, "w")
+  if not file then return end
+  for _, test in ipairs(tests) do file:write(("%.2f\t%s\t%s\t%s\n"):format(table.unpack(test))) end
+  file:close()
+end
+
 -- What all that came to its end took of the processors, which a busy machine does not change much.
 local function processor_secs()
   local fields = {}
@@ -488,6 +504,7 @@ local function main()
   end
   for key, secs in pairs(known) do times[key] = times[key] or secs end
   write_times(TIMES)
+  write_tests(BUILD .. "/spec/tests")
   report(clock() - began)
 end
 
