@@ -642,7 +642,7 @@ static int host_short_of_descriptors(void)
 
 static int host_that_rests(void)
 {
-    const struct noe_pretence soon = {.landlock = UINT32_MAX, .idle_ms = 50};
+    struct noe_pretence soon = {.landlock = UINT32_MAX, .idle_ms = 400};
 
     noe_launcher_pretend(launcher, &soon);
     CHECK(warm());
@@ -653,6 +653,8 @@ static int host_that_rests(void)
         CHECK(run("exit", "9", NULL) == 9 && warm());
     }
     /* Always about to go as it is asked. */
+    soon.idle_ms = 50;
+    noe_launcher_pretend(launcher, &soon);
     for (int i = 0; i < 60; i++) {
         pause_ms(45 + i % 10);
         CHECK(run("exit", "9", NULL) == 9);

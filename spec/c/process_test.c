@@ -520,7 +520,8 @@ static bool has_children(void)
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
-/* Whoever made a launcher ends by itself, in its own time, and is reaped then. */
+/* Whoever made a launcher ends by itself, in its own time, and is reaped then.
+ */
 static bool is_childless(const struct run *run)
 {
     int64_t until = now_us() + (int64_t)20 * 1000 * 1000;

@@ -11,8 +11,8 @@
 -- where there are both axes, over all backends by the first of the starts.
 -- `make spec` and `make check-deep` run all of them over all.
 --
--- Where `make test` runs a file as two users, and the file is of those that plan.lua has them share,
--- each test is run by one of them, whom its name and the week choose (SPEC_SHARE=1 or 2).
+-- Where `make test` runs a file as two users, and plan.lua has them share it, each test is run by
+-- one of them, whom its name and the week choose (SPEC_SHARE=1 or 2).
 local busted = require "busted"
 local plan = require "spec.support.plan"
 

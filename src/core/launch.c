@@ -621,8 +621,8 @@ void noe_launcher_adopt(struct noe_launcher *launcher, struct noe_child *child)
     launcher->unreaped[launcher->unreaped_count++] = *child;
 }
 
-/* What was told to end does so in a moment, and what is not reaped by then stays
- * a zombie for as long as the host lives. */
+/* What was told to end does so in a moment, and what is not reaped by then
+ * stays a zombie for as long as the host lives. */
 static void reap_the_last(struct noe_launcher *launcher)
 {
     int64_t until = noe_clock_us() + LAST_US;

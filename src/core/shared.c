@@ -25,7 +25,7 @@ static void look(struct noe_shared_maker *maker)
     maker->user = geteuid();
     maker->group = getegid();
     for (int i = 0; i < NOE_SHARED_LIMITS; i++)
-        (void)getrlimit(limits[i], &maker->limits[i]);
+        (void)getrlimit((__rlimit_resource_t)limits[i], &maker->limits[i]);
 }
 
 bool noe_shared_check(struct noe_shared *shared)

@@ -94,8 +94,8 @@ end
 
 --- The files of a session, whose code comes cell by cell over the channel.
 -- @tparam[opt] table opts as of `wrap`
--- @treturn table as of `wrap`; `one_interrupt`: no cell can go on after the first one, and node might
--- not outlive a second
+-- @treturn table as of `wrap`; `one_interrupt`: no cell can go on after the first one, and node
+-- might not outlive a second
 function M.wrap_session(opts)
   local runner = RUNNER:gsub("\nconst SESSION = false;\n", "\nconst SESSION = true;\n")
   local files = { ["runner.js"] = runner, ["session.js"] = SESSION, ["channel.js"] = CHANNEL }
