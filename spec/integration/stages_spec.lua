@@ -220,8 +220,10 @@ helper.over({
       end)
 
       it("that floods its output is ended at the cap", function()
-        local err = fails("output_limit", "flood", 1)
-        assert.equal(10 * 1024 * 1024, err.limit)
+        -- A shell takes seconds for as much as is the limit where none is given.
+        local bytes = language == "bash" and 1024 * 1024 or nil
+        local err = fails("output_limit", "flood", 1, { max_output_bytes = bytes })
+        assert.equal(bytes or 10 * 1024 * 1024, err.limit)
         assert.is_true(err.result.stdout_truncated)
       end)
 
