@@ -71,11 +71,11 @@ static int64_t threads_of_machine(void)
 static int64_t processes_of_user(int64_t of_program)
 {
     enum { SPARE = 512 };
-    int64_t threads = threads_of_machine();
 
-    if (of_program == NOE_JAIL_NO_LIMIT || threads < 0)
+    if (of_program == NOE_JAIL_NO_LIMIT)
         return NOE_JAIL_NO_LIMIT;
-    return threads + of_program + SPARE;
+    int64_t threads = threads_of_machine();
+    return threads < 0 ? NOE_JAIL_NO_LIMIT : threads + of_program + SPARE;
 }
 
 static const char *set_limits(const struct noe_jail_limits *limits,
