@@ -10,6 +10,7 @@ for name in ([[
   assert_fail asprintf errno_location environ exit cxa_finalize gmon_start stack_chk_fail
   clock_gettime closedir dirfd dladdr dlclose dlopen dlsym fclose fflush fprintf fputc fputs free
   fwrite getegid geteuid getpid gmtime_r accept4 inet_pton isatty isoc99_fscanf isoc99_sscanf
+  explicit_bzero isoc23_sscanf isoc23_strtol time
   sscanf memchr memcmp memcpy memmem memmove memset munmap printf pthread_setcancelstate
   pthread_sigmask putchar puts qsort rewinddir sched_cpucount sigabbrev_np sigaddset sigemptyset
   sigfillset sigismember sigpending sigprocmask sigtimedwait snprintf strchr strcmp strcpy strcspn

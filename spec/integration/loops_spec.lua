@@ -188,7 +188,9 @@ describe("threads of one program", function()
       end
       local threads = {}
       for i = 1, 4 do threads[i] = uv.new_thread(work, package.path, package.cpath, i) end
-      for _, thread in ipairs(threads) do thread:join() end]])
+      for _, thread in ipairs(threads) do thread:join() end
+      -- Luv 1.48 does not outlive the end of a state that had threads.
+      os.exit(0)]])
     local output, code = run("lua5.4", script)
     assert.equal(0, code, output)
     for i = 1, 4 do

@@ -20,6 +20,10 @@ local STAGES = {
 
 local ATTRIBUTES = { python = "python3", javascript = "nodejs", bash = "bash" }
 
+-- Of this machine: the store's Python is made of its own.
+local VERSION = helper.shell("/usr/bin/python3 --version"):match "[%d.]+"
+local NIX = helper.shell("nix --version"):match "([%d.]+)%s*$"
+
 local world
 
 setup(function() world = nix.world(helper.tmpdir()) end)
@@ -157,7 +161,7 @@ def execute(text):
       } } } } })
     local output, info = runs(ex, "python",
       "import six, sys\ndef execute(i): return [six.__version__, sys.prefix]", 1)
-    assert.equal("1.16.0", output[1])
+    assert.matches("^1%.%d+%.%d+$", output[1])
     assert.equal(info.runtime.store_path, output[2])
   end)
 
@@ -199,10 +203,10 @@ def execute(store):
     local ex <close> = assert(world:executor())
     local _, one = runs(ex, "python", IDENTITY, 1)
     local _, two = runs(ex, "python", "import six\n" .. IDENTITY, 1)
-    assert.equal("3.11.2", one.runtime.version)
-    assert.equal("2.8.0", one.runtime.nix)
+    assert.equal(VERSION, one.runtime.version)
+    assert.equal(NIX, one.runtime.nix)
     assert.truthy(one.runtime.reference:find("^path:.*narHash=sha256%-.*#python3$"))
-    assert.truthy(one.runtime.store_path:find("/store/%w+%-python3%-3.11.2$"))
+    assert.matches("/store/%w+%-python3%-" .. VERSION .. "$", one.runtime.store_path)
     for _, name in ipairs{ "code", "script", "input", "runtime" } do
       assert.truthy(one.provenance[name]:find("^%x+$"), name)
     end
@@ -595,7 +599,7 @@ describe("doctor", function()
   it("says that nix is there and works, with a home or without", function()
     for _, env in ipairs{ {}, { HOME = false } } do
       local fact, check = found(env)
-      assert.same({ true, true, true, "2.8.0" },
+      assert.same({ true, true, true, NIX },
         { fact.installed, fact.in_use, fact.usable, fact.version })
       assert.equal("ok", check.status)
       assert.truthy(check.meaning:find("takes its interpreters", 1, true))

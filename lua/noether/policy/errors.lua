@@ -158,7 +158,7 @@ M.rules = {
         "could not find a flake%.nix", "flake%.nix': No such file", "flake%.nix' does not exist",
         "getting status of '", "error: path '[^']*' does not exist", "is not a flake",
         "in pure evaluation mode", "on unlocked flake reference", "syntax error",
-        "is not a derivation" },
+        "is not a derivation", "to be a derivation or path but found" },
       kind = "runtime_unavailable", message = "nix could not use the flake (%s)",
       hint = CHECK_FLAKE },
     { find = { "unable to execute '" },

@@ -100,6 +100,7 @@ INSTEAD = {
     "enum.Enum": ".value",
     "uuid.UUID": "str()",
     "pathlib.PurePath": "str()",
+    "pathlib._local.PurePath": "str()",  # Python 3.13
     "set": "sorted() or list()",
     "frozenset": "sorted() or list()",
     "bytes": ".decode(), or base64.b64encode() and .decode()",
