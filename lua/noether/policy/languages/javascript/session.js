@@ -20,7 +20,7 @@ const { listeners, on, removeAllListeners } = process;
 const nextTurn = setImmediate;
 const later = setTimeout;
 const DISPLAY_CHARACTERS = 16000;
-const LATE_MS = 1000;
+const LATE_MS = 400;
 
 // --- The text of a cell ------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ runner = None
 
 CO_COROUTINE = 0x80
 DISPLAY_CHARACTERS = 16000
-LATE_SECS = 1
+LATE_SECS = 0.4
 
 
 class Interrupts:
