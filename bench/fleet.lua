@@ -32,7 +32,7 @@ local function start_server(dir)
 end
 
 local function start_worker(url)
-  return spawn{ BIN .. "/noether", "worker", "--url", url, "--jobs", "1" }
+  return spawn{ BIN .. "/noether", "worker", "--url", url, "--jobs", "1", "--warm" }
 end
 
 local function remote(url, queue, again)
