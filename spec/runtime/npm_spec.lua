@@ -193,7 +193,7 @@ describe("a lock of npm's", function()
       ["node_modules/@s/b"] = entry{ peerDependencies = { a = "latest", x = "*" } },
       ["node_modules/a/node_modules/@s/b"] = entry{ version = "2.0.0" },
       ["node_modules/x"] = entry{ name = "real" },
-      ["node_modules/p"] = entry{ resolved = "https://registry.npmjs.org/p.tgz" },
+      ["node_modules/p"] = entry{ resolved = runtime.REGISTRY .. "p.tgz" },
       ["node_modules/a/node_modules/in"] = { inBundle = true, version = "3.0.0" },
     })
     local specs = {}

@@ -691,7 +691,7 @@ void noe_process_close(struct noe_process *process)
     struct noe_process *p = process;
     if (p->child.pidfd >= 0 && is_ours(p))
         abandon(p);
-    if (is_ours(p)) /* who made a launcher has ended by now */
+    if (is_ours(p)) /* who made a launcher meanwhile is a child of ours, too */
         noe_launcher_reap(p->launcher);
     close_streams(p);
     if (p->owns_poller)

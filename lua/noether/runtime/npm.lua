@@ -28,7 +28,8 @@ local COPIED = 67
 
 local PROGRAM = resource.text "runtime/npm/build.js"
 
---- The registry where none is named.
+--- The registry where none is named: the name that npm itself writes into locks, whichever registry
+-- it is told to ask (its option replace-registry-host).
 M.REGISTRY = "https://registry.npmjs.org/"
 
 -- What npm and its interpreter need beside what is installed.

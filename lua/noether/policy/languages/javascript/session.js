@@ -16,7 +16,7 @@ const vm = require("vm");
 
 // Held from the start: a cell may change the globals.
 const { stringify } = JSON;
-const { listeners, on, removeAllListeners } = process;
+const { listeners, on, removeAllListeners, removeListener } = process;
 const nextTurn = setImmediate;
 const later = setTimeout;
 const DISPLAY_CHARACTERS = 16000;
@@ -355,7 +355,7 @@ const { start, stop } = watch ?? {};
 // What a cell has done to its listeners is its own affair, until the next one.
 function listen() {
   if (watch) return;
-  removeAllListeners.call(process, "SIGINT");
+  removeListener.call(process, "SIGINT", onInterrupt);
   on.call(process, "SIGINT", onInterrupt);
 }
 
