@@ -27,7 +27,7 @@ static const char server_code[] = "import ctypes, os, sys\n"
                                   "lib = ctypes.PyDLL('/helper/helper.so')\n"
                                   "ctypes.pythonapi.PyOS_BeforeFork()\n"
                                   "if lib.noe_fork_serve() != 0:\n"
-                                  "    sys.exit(0)\n"
+                                  "    os._exit(0)\n"
                                   "ctypes.pythonapi.PyOS_AfterFork_Child()\n"
                                   "exec(sys.stdin.read())\n";
 
