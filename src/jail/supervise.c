@@ -26,6 +26,7 @@ enum {
     SELDOM_US = 400 * 1000,
     WAITING_US = 10 * 1000 * 1000, /* the same, while it waits */
     REST_US = 20 * 1000,           /* from reaping */
+    CROWD_US = 20 * 1000,          /* in which no crowd comes to be */
     LATE_US = 5 * 1000 * 1000,     /* for a tree to end */
     GROWTH_PER_US = 8 * 1024       /* bytes: faster than memory is handed out */
 };
@@ -43,6 +44,7 @@ struct supervisor {
     unsigned signals; /* but that it has sent so many */
     bool over;
     bool made_own;         /* the private directory */
+    int64_t crowd_us;      /* when there may be one; or 0 */
     int policy;            /* of scheduling, before this run; or -1 */
     int64_t rest_until_us; /* from reaping */
     int64_t next_sample_us;
@@ -608,11 +610,40 @@ static void start(struct supervisor *s)
         noe_jail_send(NOE_JAIL_CONTROL_FD, &event);
 }
 
+/* Of user 0 the kernel counts no processes: there may be a crowd of them. */
+static bool can_be_crowded(const struct supervisor *s)
+{
+    bool own_users = s->jail->start.walls == NOE_JAIL_NATIVE;
+    bool limited = s->jail->start.limits.processes != NOE_JAIL_NO_LIMIT;
+
+    return geteuid() == 0 && !s->end.pids_cgroup && !(own_users && limited);
+}
+
+/* To be heard in a crowd: the kernel gives every session the same share of the
+ * processor, and a bomb can be any number of them. A run that is over before it
+ * could have made one does not pay for that. */
+static void come_first(struct supervisor *s)
+{
+    s->crowd_us = 0;
+    s->policy = (int)syscall(SYS_sched_getscheduler, 0);
+    (void)noe_jail_schedule(0, SCHED_RR | SCHED_RESET_ON_FORK, 1);
+}
+
+/* Who stands by again is what it was. (A host that comes first itself has its
+ * runs do so, with a priority that this loses: then it does not stand by.) */
+static void come_as_before(const struct supervisor *s)
+{
+    if (s->policy >= 0)
+        (void)noe_jail_schedule(0, s->policy, 0);
+}
+
 static void check_clock(struct supervisor *s)
 {
     int64_t now = noe_jail_clock_us();
     int64_t deadline = s->jail->start.deadline_us;
 
+    if (s->crowd_us > 0 && now >= s->crowd_us)
+        come_first(s);
     if (deadline != NOE_JAIL_NO_LIMIT && now >= deadline)
         end_for(s, NOE_JAIL_CAUSE_TIMEOUT);
     if (!s->over && samples(s) && now >= s->next_sample_us) {
@@ -634,6 +665,8 @@ static int next_timeout_ms(const struct supervisor *s)
 
     if (s->rest_until_us > 0)
         next = sooner(next, s->rest_until_us);
+    if (s->crowd_us > 0)
+        next = sooner(next, s->crowd_us);
     if (samples(s))
         next = sooner(next, s->next_sample_us);
     if (next == NOE_JAIL_NO_LIMIT)
@@ -676,29 +709,6 @@ static void watch(struct supervisor *s)
         check_clock(s);
 }
 
-/* To be heard in a crowd: the kernel gives every session the same share of the
- * processor, and a bomb can be any number of them. Of user 0, who may come
- * first, the kernel counts no processes. Only when the program runs: who comes
- * first and starts one leaves it behind in the queue of its session. */
-static void come_first(struct supervisor *s)
-{
-    bool own_users = s->jail->start.walls == NOE_JAIL_NATIVE;
-    bool limited = s->jail->start.limits.processes != NOE_JAIL_NO_LIMIT;
-
-    if (geteuid() != 0 || s->end.pids_cgroup || (own_users && limited))
-        return;
-    s->policy = (int)syscall(SYS_sched_getscheduler, 0);
-    (void)noe_jail_schedule(0, SCHED_RR | SCHED_RESET_ON_FORK, 1);
-}
-
-/* Who stands by again is what it was. (A host that comes first itself has its
- * runs do so, with a priority that this loses: then it does not stand by.) */
-static void come_as_before(const struct supervisor *s)
-{
-    if (s->policy >= 0)
-        (void)noe_jail_schedule(0, s->policy, 0);
-}
-
 /* The whole group dies in one step, which a fork bomb cannot outrun; what has
  * left the group is hunted afterwards. Nothing more begins meanwhile, where a
  * control group can see to that. */
@@ -710,6 +720,8 @@ static void end_tree(struct supervisor *s)
                            ? s->jail->start.deadline_us
                            : noe_jail_clock_us();
 
+    if (s->crowd_us > 0 && !by_itself)
+        come_first(s);
     if (s->program > 0) {
         kill(-s->program, SIGKILL);
         if (walls)
@@ -875,7 +887,8 @@ int noe_supervise(struct noe_jail *jail)
     noe_cgroup_enter(jail, &s.end);
     jail->start.limits.data_bytes = memory_backstop(&s);
     start(&s);
-    come_first(&s);
+    if (can_be_crowded(&s))
+        s.crowd_us = noe_jail_clock_us() + CROWD_US;
     while (!s.over)
         watch(&s);
     while (s.init >= 0 && hear_init(&s))
