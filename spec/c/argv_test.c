@@ -19,7 +19,9 @@ static void test_strings(void)
     noe_argv_add_number(&argv, UINT64_MAX);
     noe_argv_add_number(&argv, 0);
     char **vector = noe_argv_finish(&argv);
-    ok(vector != NULL && strcmp(vector[0], "one") == 0, "a string");
+    if (!ok(vector != NULL, "all are there"))
+        return;
+    ok(strcmp(vector[0], "one") == 0, "a string");
     ok(vector[1][0] == '\0', "an empty one");
     ok(strcmp(vector[2], "--name=a b\n'\"") == 0, "two as one, unquoted");
     ok(strcmp(vector[3], "x") == 0 && strcmp(vector[4], "y") == 0, "several");

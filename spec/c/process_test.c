@@ -1402,7 +1402,7 @@ static int host_at_file_limit(void)
         int count = 0;
         while (count < 64 && (filler[count] = dup(2)) >= 0)
             count++;
-        for (int i = 0; i < spare; i++)
+        for (int i = 0; i < spare && count > 0; i++)
             close(filler[--count]);
         int before = fds_beside(run);
         const struct noe_result *result = finish(run);
@@ -1610,8 +1610,9 @@ static int host_unchanged(void)
     char before[PATH_MAX];
     char after[PATH_MAX];
     mode_t mask = umask(0137);
-    char *locale = strdup(setlocale(LC_ALL, NULL));
+    char locale[64];
 
+    snprintf(locale, sizeof(locale), "%s", setlocale(LC_ALL, NULL));
     CHECK(getcwd(before, sizeof(before)) != NULL);
     CHECK(setenv("NOETHER_TEST_SECRET", "seen", 1) == 0);
     struct run *run = prepare("say", "-");
@@ -1623,13 +1624,13 @@ static int host_unchanged(void)
     CHECK(getcwd(after, sizeof(after)) != NULL && strcmp(before, after) == 0);
     CHECK(umask(mask) == 0137);
     CHECK(strcmp(locale, setlocale(LC_ALL, NULL)) == 0);
-    CHECK(strcmp(getenv("NOETHER_TEST_SECRET"), "seen") == 0);
+    const char *secret = getenv("NOETHER_TEST_SECRET");
+    CHECK(secret != NULL && strcmp(secret, "seen") == 0);
     for (int sig = 1; sig < NSIG; sig++) {
         struct sigaction action;
         if (sigaction(sig, NULL, &action) == 0 && !SANITIZED)
             CHECK(action.sa_handler == SIG_DFL);
     }
-    free(locale);
     return 0;
 }
 

@@ -1498,7 +1498,7 @@ static int try_heap(const char *mib)
 {
     size_t size = (size_t)number(mib) * MIB;
 
-    return touched(malloc(size), size);
+    return size == 0 ? 0 : touched(malloc(size), size);
 }
 
 static int mapped(const char *mib, int flags)

@@ -243,8 +243,9 @@ static int support_copy(lua_State *L)
 
     if (pid < 0)
         return luaL_error(L, "fork: %s", strerror(errno));
-    while (pid == 0)
-        pause();
+    if (pid == 0)
+        for (;;)
+            pause();
     lua_pushinteger(L, pid);
     return 1;
 }

@@ -123,6 +123,7 @@ static void check_alone(lua_State *L, const Dl_info *caller)
  * functions may be called that all of them have, with the same arguments. */
 static void check_version(lua_State *L, const void *caller)
 {
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): where a function is */
     const void *linked = object_of((const void *)(uintptr_t)&lua_pushstring);
     int around = version_of(linked);
     Dl_info info;

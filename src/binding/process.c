@@ -331,6 +331,28 @@ static bool read_fork(lua_State *L, int at, struct noe_fork *fork)
     return true; /* the table stays, for its texts */
 }
 
+/* The plain ones, of the table at `own`, which keeps their texts. */
+static void read_options(lua_State *L, int own, struct noe_options *options)
+{
+    noe_options_init(options);
+    options->cwd = text_field(L, own, "cwd");
+    options->timeout_ms = timeout_field(L, own);
+    options->max_output_bytes = (size_t)number_field(L, own, "max_output_bytes",
+                                                     options->max_output_bytes);
+    options->max_stderr_bytes = (size_t)number_field(L, own, "max_stderr_bytes",
+                                                     options->max_stderr_bytes);
+    options->supervise = flag_field(L, own, "supervise", true);
+    options->wait_ms = (int64_t)number_field(L, own, "wait_ms", 0);
+    options->launcher = flag_field(L, own, "launcher", true);
+    options->poller = poller_field(L, own);
+    options->hold_ms = (int64_t)number_field(L, own, "hold_ms", 0);
+    if (flag_field(L, own, "shows_work", false))
+        options->hold_ms = -1;
+    if (field(L, own, "stdin", LUA_TSTRING))
+        options->input = lua_tolstring(L, -1, &options->input_len);
+    lua_pop(L, 1);
+}
+
 /* core.spawn{ argv, env, cwd, stdin, stdin_from, stdout_to, stderr_to,
  * tap_stdout, tap_stderr, timeout_ms, max_output_bytes, max_stderr_bytes,
  * supervise, fork, launcher, poller, limits, sandbox, hold_ms, max_frame_bytes
@@ -363,23 +385,7 @@ static int process_spawn(lua_State *L)
     lua_pushvalue(L, OPTIONS);
     lua_setuservalue(L, HANDLE);
 
-    noe_options_init(&options);
-    options.cwd = text_field(L, OPTIONS, "cwd");
-    options.timeout_ms = timeout_field(L, OPTIONS);
-    options.max_output_bytes = (size_t)number_field(
-        L, OPTIONS, "max_output_bytes", options.max_output_bytes);
-    options.max_stderr_bytes = (size_t)number_field(
-        L, OPTIONS, "max_stderr_bytes", options.max_stderr_bytes);
-    options.supervise = flag_field(L, OPTIONS, "supervise", true);
-    options.wait_ms = (int64_t)number_field(L, OPTIONS, "wait_ms", 0);
-    options.launcher = flag_field(L, OPTIONS, "launcher", true);
-    options.poller = poller_field(L, OPTIONS);
-    options.hold_ms = (int64_t)number_field(L, OPTIONS, "hold_ms", 0);
-    if (flag_field(L, OPTIONS, "shows_work", false))
-        options.hold_ms = -1;
-    if (field(L, OPTIONS, "stdin", LUA_TSTRING))
-        options.input = lua_tolstring(L, -1, &options.input_len);
-    lua_pop(L, 1);
+    read_options(L, OPTIONS, &options);
     noeL_readstreams(L, OPTIONS, streams, &options);
     channel.max_frame_bytes =
         (size_t)number_field(L, OPTIONS, "max_frame_bytes", 0);
