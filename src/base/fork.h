@@ -7,7 +7,8 @@
  *     descriptors: the child's end of a link to the cradle, and the cradle's
  *     namespaces, in the order of enum noe_fork_namespace.
  * cradle -> child, by the link: one noe_jail_start, the filter, and two
- * strings: where to start, and a private directory of the run's own, or empty.
+ * strings: where to start, and a private directory of the run's own, or empty;
+ * and, where there is a control group for it, the list of who is in that.
  * child -> cradle: one noe_fork_ready, when it is behind all walls.
  * cradle -> child: one noe_fork_request with the variables, and descriptors:
  * the streams, and the channel as it says.

@@ -56,7 +56,7 @@ enum {
     NOE_JAIL_FIRST_FREE_FD
 };
 
-enum { NOE_JAIL_VERSION = 12, NOE_JAIL_MAX_MESSAGE = 192 * 1024 };
+enum { NOE_JAIL_VERSION = 13, NOE_JAIL_MAX_MESSAGE = 192 * 1024 };
 
 /* Before every variable of a program that a wrapper stands in front of. */
 #define NOE_JAIL_ENV_MARK '_'

@@ -263,7 +263,7 @@ static int open_files(struct noe_group *group, int version)
         const char *names[2]; /* of version 1 and 2 */
         int flags;
     } files[NOE_JAIL_GROUP_FDS] = {
-        [NOE_JAIL_GROUP_TASKS] = {{"tasks", "cgroup.procs"}, O_WRONLY},
+        [NOE_JAIL_GROUP_TASKS] = {{"tasks", "cgroup.procs"}, O_RDWR},
         [NOE_JAIL_GROUP_EVENTS] = {{"memory.oom_control", "memory.events"},
                                    O_RDONLY},
         [NOE_JAIL_GROUP_PEAK] = {{"memory.max_usage_in_bytes", "memory.peak"},

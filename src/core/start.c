@@ -281,7 +281,6 @@ static int fork_program(struct noe_process *p,
         return -1;
     p->child = p->standby.child;
     p->by_launcher = p->by_fork = true;
-    noe_forks_tend(server->forks, server->child.pid);
     return 0;
 }
 

@@ -142,16 +142,28 @@ static int come_to_cradle(void)
     return 0;
 }
 
+/* The list of the control group that is to be ours: "0" is whoever writes it.
+ * Whether it was done is looked at from outside, as all else. */
+static int enter_group(int list)
+{
+    ssize_t wrote = write(list, "0", 1);
+
+    close(list);
+    return wrote == 1 ? 0 : -1;
+}
+
 /* The strings after the filter. */
 static int read_instructions(struct noe_jail *jail)
 {
     size_t len;
     size_t count;
+    int group;
     const struct noe_jail_start *start = &instructions.start;
 
-    if (hear(LINK_FD, &instructions, sizeof(instructions), &len, NULL, 0,
+    if (hear(LINK_FD, &instructions, sizeof(instructions), &len, &group, 1,
              &count) != 0 ||
-        len < sizeof(*start) || start->version != NOE_JAIL_VERSION ||
+        (count > 0 && enter_group(group) != 0) || len < sizeof(*start) ||
+        start->version != NOE_JAIL_VERSION ||
         len != sizeof(*start) + start->filter_len + start->strings_len ||
         start->strings_len < 2 || instructions.rest[len - sizeof(*start) - 1])
         return -1;

@@ -70,16 +70,19 @@ static int64_t read_number(const char *directory, const char *name,
     return number;
 }
 
-int noe_cgroup_take(const struct noe_jail *jail, pid_t pid)
+/* The kernel lists what is in it by the numbers that the reader knows. */
+bool noe_cgroup_has_only(const struct noe_jail *jail, pid_t pid)
 {
-    char text[24];
+    char expected[24];
+    char text[64];
 
     if (!jail->has_group)
-        return 0;
-    noe_text_number(text, (unsigned)pid);
-    ssize_t wrote =
-        write(NOE_GROUP_FD + NOE_JAIL_GROUP_TASKS, text, strlen(text));
-    return wrote == (ssize_t)strlen(text) ? 0 : -1;
+        return true;
+    noe_text_add(noe_text_number(expected, (unsigned)pid), "\n");
+    ssize_t len =
+        pread(NOE_GROUP_FD + NOE_JAIL_GROUP_TASKS, text, sizeof(text) - 1, 0);
+    text[len > 0 ? len : 0] = '\0';
+    return strcmp(text, expected) == 0;
 }
 
 /* A directory for this run, named by our own number. */

@@ -208,7 +208,7 @@ void noe_cradle_make(struct noe_jail *jail, const struct noe_cradle *cradle)
     noe_jail_send(cradle->seat, &event);
 }
 
-/* One message with descriptors, at once or not at all. */
+/* One message, with descriptors if there are any, at once or not at all. */
 static int pass(int socket, const struct iovec *parts, int part_count,
                 const int *given, size_t count)
 {
@@ -218,10 +218,12 @@ static int pass(int socket, const struct iovec *parts, int part_count,
         struct cmsghdr header;
     } room = {.bytes = {0}};
     struct msghdr message = {.msg_iov = (struct iovec *)parts,
-                             .msg_iovlen = part_count,
-                             .msg_control = &room,
-                             .msg_controllen = (socklen_t)CMSG_SPACE(size)};
+                             .msg_iovlen = part_count};
 
+    if (count > 0) {
+        message.msg_control = &room;
+        message.msg_controllen = (socklen_t)CMSG_SPACE(size);
+    }
     room.header = (struct cmsghdr){.cmsg_len = (socklen_t)CMSG_LEN(size),
                                    .cmsg_level = SOL_SOCKET,
                                    .cmsg_type = SCM_RIGHTS};
@@ -229,7 +231,10 @@ static int pass(int socket, const struct iovec *parts, int part_count,
     return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -1 : 0;
 }
 
-/* How it is to confine itself: nothing of what it is about. */
+/* How it is to confine itself: nothing of what it is about. The control group's
+ * list goes with it: who enters by himself need not wait until the kernel has
+ * stopped all that begins and ends on this machine, which takes longer than all
+ * the rest. */
 static int send_instructions(const struct noe_jail *jail, int link)
 {
     struct noe_jail_start start = jail->start;
@@ -242,11 +247,11 @@ static int send_instructions(const struct noe_jail *jail, int link)
         {(void *)(uintptr_t)jail->filter, jail->start.filter_len},
         {(void *)(uintptr_t)cwd, cwd_len},
         {(void *)(uintptr_t)start_dir, start_dir_len}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 4};
+    static const int group = NOE_GROUP_FD + NOE_JAIL_GROUP_TASKS;
 
     start.bind_count = start.link_count = 0;
     start.strings_len = (uint32_t)(cwd_len + start_dir_len);
-    return sendmsg(link, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -1 : 0;
+    return pass(link, parts, 4, &group, jail->has_group);
 }
 
 static void leave_orders(void)
@@ -440,10 +445,10 @@ static pid_t fetch(const struct noe_jail *jail, int link, int *listener,
     }
     errno = EPERM;
     const char *step = check_walls(jail, pid);
+    if (step == NULL && !noe_cgroup_has_only(jail, pid))
+        step = "prove the copy's group";
     if (step != NULL)
         return fail(event, step);
-    if (noe_cgroup_take(jail, pid) != 0)
-        return fail(event, "enter the control group");
     if (jail->start.reports_denied) {
         *listener = take_listener(pid, ready.listener);
         if (*listener < 0)

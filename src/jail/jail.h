@@ -290,9 +290,9 @@ bool noe_cgroup_processes_were_short(void);
 /* The most memory that the group ever had; 0 if that is not known. */
 int64_t noe_cgroup_memory_peak(const struct noe_jail *jail);
 
-/* Has a copy of a fork server enter the group that came with its run. 0, or -1
- * with errno. */
-int noe_cgroup_take(const struct noe_jail *jail, pid_t pid);
+/* Whether a copy of a fork server is in the group that came with its run, if
+ * there is one, and nobody else. */
+bool noe_cgroup_has_only(const struct noe_jail *jail, pid_t pid);
 
 /* In a cradle: the groups of its fork server are no concern of its run's. */
 void noe_cgroup_forget(void);

@@ -253,8 +253,16 @@ end
 
 local by_fork = { name = "fork" }
 
+-- Whether it may be asked. One that serves is not looked after now: the places that it would order
+-- for later calls would be made on the processors that this one needs.
+local function may_copy(pool)
+  local server = pool.server
+  if not server or server.state ~= "serving" then return serves(pool) end
+  return server.made < pool.settings.calls
+end
+
 function by_fork.start(self, pool, job, private, task)
-  if not serves(pool) then return nil end
+  if not may_copy(pool) then return nil end
   local spare = spares.copy(pool.server, pool.shape, LIFE * pool.settings.idle_secs)
   if not spare then return nil end
   return begin(self, spare, job, private, task) -- a tail call
