@@ -7,10 +7,7 @@ local M = {}
 -- @treturn boolean
 function M.is_plain(path)
   if type(path) ~= "string" or path:sub(1, 1) ~= "/" or path:find("%z") then return false end
-  for part in path:gmatch("[^/]+") do
-    if part == "." or part == ".." then return false end
-  end
-  return true
+  return not (path .. "/"):find("/%.%.?/")
 end
 
 --- Whether a path is another or lies beneath it; both absolute and without "." and "..".
@@ -18,7 +15,11 @@ end
 -- @tparam string parent
 -- @treturn boolean
 function M.is_within(path, parent)
-  return path == parent or parent == "/" or path:sub(1, #parent + 1) == parent .. "/"
+  if parent == "/" then return true end
+  local len = #parent
+  if path:sub(1, len) ~= parent then return false end
+  local after = path:byte(len + 1)
+  return after == nil or after == 47 -- "/"
 end
 
 return M

@@ -164,25 +164,31 @@ local function check_name(name)
     and name:find("^[%w_][%w_.-]*$") ~= nil
 end
 
--- Most files are the same text again (a runner), so the last hash of each name is kept.
-function Cache:_hash(name, text)
-  local known = self._hashes[name]
+local hashes, hash_count = {}, 0
+
+--- The SHA-256 of a file's text. Most are the same text again (a runner), so the last hash of each
+-- name is kept.
+-- @tparam string name
+-- @tparam string text
+-- @treturn string
+function M.hash(name, text)
+  local known = hashes[name]
   if known and known.text == text then return known.hash end
-  if not known then self._hash_count = self._hash_count + 1 end
-  if self._hash_count > MAX_HASHES then self._hashes, self._hash_count = {}, 1 end
+  if not known then hash_count = hash_count + 1 end
+  if hash_count > MAX_HASHES then hashes, hash_count = {}, 1 end
   local hash = sys.sha256(text)
-  self._hashes[name] = { text = text, hash = hash }
+  hashes[name] = { text = text, hash = hash }
   return hash
 end
 
 -- The name of the directory and the number of files; nil and a message for a set that no
 -- directory can hold.
-function Cache:_identify(files)
+local function identify(files)
   local lines = {}
   for name, text in pairs(files) do
     if not check_name(name) then return nil, "not a file name: " .. tostring(name) end
     if type(text) ~= "string" then return nil, ("file %s is no text"):format(name) end
-    lines[#lines + 1] = name .. " " .. self:_hash(name, text)
+    lines[#lines + 1] = name .. " " .. M.hash(name, text)
   end
   if #lines == 0 then return nil, "no files" end
   table.sort(lines)
@@ -198,7 +204,7 @@ function Cache:put_files(files)
   if self._closed then
     return nil, errors.new{ kind = "closed", message = "the cache is closed" }
   end
-  local key, count = self:_identify(files)
+  local key, count = identify(files)
   if not key then return nil, failure(count) end
   local root = self.dir .. "/scripts"
   local final = root .. "/" .. key
@@ -264,7 +270,7 @@ end
 local function new(dir, private, warnings)
   local cache = {
     dir = dir, private = private, warnings = warnings,
-    _hashes = {}, _hash_count = 0, _pid = sys.getpid(), _closed = false, _cleaned = false,
+    _pid = sys.getpid(), _closed = false, _cleaned = false,
   }
   return compat.set_handle_metatable(cache, metatable)
 end

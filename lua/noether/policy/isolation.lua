@@ -77,7 +77,11 @@ M.limits = {
 M.list_limits = { connections = 256, network_bytes = math.huge }
 
 local function is_within(path, parent)
-  return path == parent or parent == "/" or path:sub(1, #parent + 1) == parent .. "/"
+  if parent == "/" then return true end
+  local len = #parent
+  if path:sub(1, len) ~= parent then return false end
+  local after = path:byte(len + 1)
+  return after == nil or after == 47 -- "/"
 end
 
 -- Binds by target, so that each is there once; the first one given stays, and must be there if any

@@ -15,6 +15,9 @@ local verdict = require "noether.run.verdict"
 
 local M = {}
 
+local NEXT_SECS = 0.05 -- beside a run that takes longer, others are made ready
+local NEXT_COUNT = 3 -- so many, by few calls: the others have the processors for themselves
+
 -- What carries a plan out, by its kind.
 local TRANSPORTS = { exec = exec }
 
@@ -78,16 +81,21 @@ local function once(fn)
   end
 end
 
--- As `running`; with the first news of it, mostly its answer, `begin_next` is called: what is made
--- ready for others is not to keep it from its answer.
+-- As `running`; when it is over, or has taken longer than most, `begin_next` is called: what is
+-- made ready for others takes the processors that its answer, and its end, need.
 local function with_next(running, begin_next)
-  local looks, waited_for = 0, {}
+  local waited_for, due = {}, sys.clock() + NEXT_SECS
+  local function sooner(secs)
+    local left = due - sys.clock()
+    return left > 0 and math.min(secs or left, left) or secs
+  end
   function waited_for.step()
     local over = running:step()
-    looks = looks + 1
-    if looks > 1 then begin_next() end
+    if over or sys.clock() >= due then begin_next() end
     return over
   end
+  function waited_for.timeout() return sooner(running:timeout()) end
+  function waited_for.wait(_, secs) return running:wait(sooner(secs)) end
   return setmetatable(waited_for, { __index = function(_, name)
     return function(_, ...) return running[name](running, ...) end
   end })
@@ -101,11 +109,11 @@ local function attempt_warm(job, private, task)
   local running, how = pools:start(pool, job, private, task)
   if not running then return nil, nil, false end
   job.info.start = how
-  local begin_next = once(function() pools:renew(pool, 2) end)
+  local begin_next = once(function() pools:renew(pool, NEXT_COUNT) end)
   running = with_next(running, begin_next)
   local deadline = sys.clock() + (job.plan.limits.timeout_secs or math.huge)
   local result, err = task:await(running)
-  begin_next() -- it was over at the first look
+  begin_next() -- it was over before it was looked at
   local has_begun = running:has_begun()
   running:close()
   if has_begun or task.is_cancelled or sys.clock() >= deadline then return result, err, true end

@@ -312,7 +312,7 @@ local function trace(job)
   info.runtime = M.runtime_summary(job.runtime)
   local names, lines = tables.sorted_names(job.script.files), {}
   for index, name in ipairs(names) do
-    lines[index] = name .. " " .. sys.sha256(job.script.files[name])
+    lines[index] = name .. " " .. cache.hash(name, job.script.files[name])
   end
   info.provenance = {
     stage = job.stage.id, code = sys.sha256(job.stage.code),

@@ -154,11 +154,15 @@ local function opened(binds)
   return list
 end
 
+-- The full form of those that were checked once for all: nobody changes them.
+local known = setmetatable({}, { __mode = "k" })
+
 --- A copy of a description in its full form: every bind with source and target.
 -- @param description
 -- @treturn table
 -- @raise on an unknown field or a wrong value
 function M.checked(description)
+  if known[description] then return known[description] end
   local wrong = M.wrong(description) or M.wrong_binds(description)
   if wrong then options.raise("sandbox: " .. M.sentence(wrong)) end
   local copy = tables.merged(description)
@@ -169,6 +173,13 @@ function M.checked(description)
   copy.network = copy.loopback == false and "no_ip" or copy.network or "none"
   if copy.hosts and copy.hosts[1] then copy.hosts = hosts.parse(copy.hosts) end
   return copy
+end
+
+--- Check a description that many processes will be started with, and that nobody changes any more.
+-- @tparam table description
+-- @raise as of @{checked}
+function M.keep(description)
+  known[description] = M.checked(description)
 end
 
 --- Whether a backend can hold a list of hosts.

@@ -346,9 +346,9 @@ local function keep_waiting(pool)
 end
 
 -- What is started beside a run takes its processor: so a pool is filled until there is no more
--- room, and then not before it has lost half of what it had.
+-- room, and then not before it has lost most of what it had.
 local function is_filling(pool)
-  if 2 * #pool.spares <= pool.had then pool.filling = true end
+  if #pool.spares <= math.max(pool.had / 4, 1) then pool.filling = true end
   return pool.filling
 end
 

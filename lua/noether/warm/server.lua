@@ -74,6 +74,7 @@ function M.start(shape, opts)
     made = 0, proofs = 0, failed = {},
   }, Server)
   self.plan = shapes.plan_in(shape, dir)
+  descriptions.keep(self.plan.sandbox)
   local plan = tables.merged(self.plan, { limits = own_limits(self.plan) })
   local place = shape.script_dir .. "/" .. shape.own
   local process, err = exec.start_server(plan, shape.private, {

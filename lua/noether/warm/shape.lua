@@ -2,6 +2,7 @@
 --- Which runs may use the same spares: those whose processes would be started in the same way, all
 -- but what comes with the request (code, input, deadline, limits of output). Effects, variables,
 -- limits, binds, interpreter and runner are what a shape is, so a spare of another one never fits.
+local json = require "noether.json"
 local sys = require "noether.sys"
 local tables = require "noether.tables"
 
@@ -42,9 +43,12 @@ function put(out, value)
   end
 end
 
--- Plain data of lists and names as text: the same for the same and for nothing else.
+-- Plain data of lists and names as text: the same for the same and for nothing else. Mostly it is
+-- what JSON can hold, which is written by C: this is done in each call.
 local function text_of(value)
-  local out = {}
+  local text = json.canonical(value)
+  if text then return text end
+  local out = { "\1" }
   put(out, value)
   return table.concat(out)
 end
