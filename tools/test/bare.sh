@@ -55,8 +55,9 @@ debootstrap --variant=minbase --include=make "$release" "$root" "$mirror" >"$wor
   tail -n 40 "$work/log"
   exit 1
 }
-# It is thrown away: nothing of it need be on the disk.
+# It is thrown away: nothing of it need be on the disk. A mirror may stand still.
 echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
+echo 'Acquire::Check-Valid-Until "false";' >"$root/etc/apt/apt.conf.d/90stands-still"
 mkdir "$root/tree"
 git -C "$here" archive HEAD | tar -x -C "$root/tree"
 
