@@ -289,10 +289,10 @@
 ---The same for packages of npm.
 ---@class noether.NpmOptions
 ---@field env? table<string, string> variables for the installer alone, which reads no configuration file (none)
----@field hosts? string[] likewise, beside the registry's host (none)
+---@field hosts? string[]|false likewise, beside the registry's host; false: all of the network (none)
 ---@field max_bytes? number what the packages may take, with what npm keeps meanwhile, in memory; and the largest file (1 GiB)
 ---@field max_files? number how many files they may be (131072)
----@field registry? string by http:// or https:// (the public one)
+---@field registry? string by http:// or https:// (npm's own)
 
 ---What a run has collected.
 ---@class noether.Output
@@ -307,7 +307,7 @@
 ---@field env? table<string, string> variables for the installer alone. ${NAME} in a URL stands for one, so that no plan, log or message shows what is secret (none)
 ---@field extra_index_urls? string[] further ones (none)
 ---@field find_links? string[] directories (absolute paths) or URLs with wheels; with these and no index, no other place is asked (none)
----@field hosts? string[] hosts beside the index's own where packages lie ({}: there are none): the installer then reaches these, the index's host, and no other, where [a list of hosts](network.md) can be held (none)
+---@field hosts? string[]|false hosts beside those of the indexes that [the installer may reach](#the-hosts-of-an-installer); false: all of the network (none)
 ---@field index_url? string the index, by http:// or https:// (pip's own)
 ---@field max_bytes? number what wheels and their contents may take, in memory; and the largest file (1 GiB)
 ---@field max_files? number how many files they may be (131072)

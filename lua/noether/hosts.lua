@@ -305,4 +305,29 @@ function M.covers(allowed, wanted)
   return true
 end
 
+--- What a reason of a refusal means, for a place.
+M.WHY = {
+  unlisted = "%s is not among the hosts that the stage declares",
+  private_address = "%s leads to an address of this machine, its network or a link's",
+  not_found = "%s: there is no such name", no_resolver = "%s: this machine has no getent(1)",
+  lookup_timed_out = "%s: its name was not resolved in time",
+  connect_timed_out = "%s did not answer in time", connection_refused = "%s refused the connection",
+  unreachable = "there is no way to %s", idle = "the connection to %s was idle too long",
+  connections = "%s: too many connections at a time: limits.connections says how many",
+  network_bytes = "%s: too many bytes altogether: limits.network_bytes says how many",
+  names = "%s: too many names by wildcards",
+  denied = "on_network did not let it connect to %s",
+  unanswered = "on_network did not say in time whether it may connect to %s",
+}
+
+--- Where a refused connection was to go.
+-- @tparam table refused `{ host, port }`; the port is not known of a name that is not listed
+-- @treturn string
+function M.place_of(refused)
+  local host = refused.host
+  if not refused.port then return host end
+  local is_bare = host:find(":", 1, true) and host:sub(1, 1) ~= "["
+  return (is_bare and "[%s]:%d" or "%s:%d"):format(host, refused.port)
+end
+
 return M

@@ -147,6 +147,10 @@ local TYPES = {
   ["function"] = { "a function", is_callable },
   list = { "a list", is_list },
   strings = { "a list of strings without NUL", is_list_of_strings },
+  strings_or_none = { "a list of strings without NUL, or false", function(v)
+    if v == false then return true end
+    return is_list_of_strings(v)
+  end },
   variables = { "a table of strings by variable name, without NUL", is_variables },
   text_source = { "text: a string, a function or { path = \"...\" }", is_text_source },
   stream = { "{ path = \"...\" } or { fd = number, share = boolean }", is_stream },

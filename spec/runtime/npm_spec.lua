@@ -178,7 +178,7 @@ describe("a lock of npm's", function()
     packages[""] = {}
     return runtime.judge_lock(assert(json.encode{
       lockfileVersion = version or 3, packages = packages,
-    }), { policies = policies, options = { registry = "https://r.example/npm" } })
+    }), { policies = policies }, { "https://r.example/npm/", "https://own.example/" })
   end
 
   local function entry(fields)
@@ -193,7 +193,7 @@ describe("a lock of npm's", function()
       ["node_modules/@s/b"] = entry{ peerDependencies = { a = "latest", x = "*" } },
       ["node_modules/a/node_modules/@s/b"] = entry{ version = "2.0.0" },
       ["node_modules/x"] = entry{ name = "real" },
-      ["node_modules/p"] = entry{ resolved = runtime.REGISTRY .. "p.tgz" },
+      ["node_modules/p"] = entry{ resolved = "https://own.example/p.tgz" },
       ["node_modules/a/node_modules/in"] = { inBundle = true, version = "3.0.0" },
     })
     local specs = {}
@@ -243,7 +243,7 @@ describe("a lock of npm's", function()
     local found, err = judge({}, 1)
     assert.is_nil(found)
     assert.equal("packages_failed", err.kind)
-    found, err = runtime.judge_lock("{", { policies = policies, options = {} })
+    found, err = runtime.judge_lock("{", { policies = policies }, {})
     assert.is_nil(found)
     assert.equal("packages_failed", err.kind)
   end)

@@ -31,12 +31,13 @@ end
 
 --- Serve a directory's packages.
 -- @tparam string dir
+-- @tparam[opt] string elsewhere a URL below which it says that the files lie
 -- @treturn table `url(kind)` ("simple", "slow", "private"), `asked()` (a list of paths), `close()`
-function M.serve(dir)
+function M.serve(dir, elsewhere)
   local log = helper.tmpdir() .. "/log"
-  local process = assert(noether.spawn({ PYTHON, "-I", TOOLS .. "index.py", dir, log }, {
-    isolation = "none",
-  }))
+  local process = assert(noether.spawn({
+    PYTHON, "-I", TOOLS .. "index.py", dir, log, elsewhere,
+  }, { isolation = "none" }))
   local index = {}
   local function lines()
     local file = io.open(log)

@@ -95,6 +95,7 @@ local CHECKED_AS = {
   seconds = "number", duration = "number", bytes = "number", count = "number", string = "string",
   text = "string", path = "string", boolean = "boolean", table = "table",
   ["function"] = "function", list = "table", strings = "{string,...}",
+  strings_or_none = "{string,...}|false",
   variables = "{[string]=string}", store = "Store", any = "any",
   input = "string|Stream|function|true", stream = "Stream", flake = "string", amount = "number",
 }

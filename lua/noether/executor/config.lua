@@ -27,7 +27,7 @@ local LIMITS = { fields = M.LIMITS }
 --- Where packages come from, and what installing them may take.
 M.PIP_OPTIONS = {
   index_url = "string", extra_index_urls = "strings", find_links = "strings",
-  trusted_hosts = "strings", hosts = "strings", env = "variables", only_binary = "boolean",
+  trusted_hosts = "strings", hosts = "strings_or_none", env = "variables", only_binary = "boolean",
   max_bytes = "bytes", max_files = "count",
 }
 
@@ -36,7 +36,7 @@ M.PIP_DEFAULTS = { only_binary = true, max_bytes = 1024 * 1024 * 1024, max_files
 
 --- Likewise of packages for JavaScript.
 M.NPM_OPTIONS = {
-  registry = "string", hosts = "strings", env = "variables", max_bytes = "bytes",
+  registry = "string", hosts = "strings_or_none", env = "variables", max_bytes = "bytes",
   max_files = "count",
 }
 
@@ -192,12 +192,11 @@ local function check_places(fname, pip)
   end
 end
 
--- Those beside an index's own; where no index is named they are all there are.
-local function check_installer_hosts(fname, name, given, has_index)
-  if not given.hosts then return end
-  local ok, what = given.hosts[1] == nil and has_index, nil
-  if not ok then ok, what = hosts.parse(given.hosts) end
-  if ok and given.hosts[1] and hosts.asked(ok) then ok, what = nil, "names, and nobody to ask" end
+-- Those beside an index's own.
+local function check_installer_hosts(fname, name, list)
+  if not list or not list[1] then return end
+  local ok, what = hosts.parse(list)
+  if ok and hosts.asked(ok) then ok, what = nil, "names, and nobody to ask" end
   if not ok then
     options.raise(("%s: %s: option 'hosts': expected %s"):format(fname, name, what))
   end
@@ -228,9 +227,8 @@ function M.read(fname, opts, environ)
   end
   config.warm = warm.check(fname, config.warm)
   check_places(fname, config.pip)
-  check_installer_hosts(fname, "npm", config.npm, config.npm.registry ~= nil)
-  check_installer_hosts(fname, "pip", config.pip,
-    (config.pip.index_url or (config.pip.find_links or {})[1]) ~= nil)
+  check_installer_hosts(fname, "npm", config.npm.hosts)
+  check_installer_hosts(fname, "pip", config.pip.hosts)
   for name, default in pairs(M.DEFAULTS) do
     if config[name] == nil then config[name] = default end
   end

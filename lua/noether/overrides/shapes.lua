@@ -2,6 +2,7 @@
 --- What the fields of a policy module are, and what each of its hooks must return.
 -- A check takes a value and gives true, or nil and what was expected.
 local errors = require "noether.error"
+local hosts = require "noether.hosts"
 local tables = require "noether.tables"
 
 local M = {}
@@ -64,6 +65,15 @@ local is_npm_installer = expect("a table with `lock` and `install` (arguments)",
     and tables.is_list(v.install, is_text) and #v.install > 0
 end)
 
+-- Of an installer.
+local function is_hosts(value)
+  if value == false or (type(value) == "table" and next(value) == nil) then return true end
+  local list, what
+  if tables.is_list(value, is_text) then list, what = hosts.parse(value) end
+  if list and not hosts.asked(list) then return true end
+  return nil, what or "a list of hosts, each \"host:port\", or false"
+end
+
 --- The fields of each kind of module: { check, required of a new module }.
 M.FIELDS = {
   language = {
@@ -80,7 +90,8 @@ M.FIELDS = {
   pip = {
     check = { is_function }, requirements = { is_function }, allow = { is_strings },
     deny = { is_strings }, installer = { is_installer }, env = { is_string_map },
-    env_allowlist = { is_strings }, paths = { is_strings }, venv_argv = { is_function },
+    env_allowlist = { is_strings }, hosts = { is_hosts }, paths = { is_strings },
+    venv_argv = { is_function },
     install_argv = { is_function }, requirements_file = { is_function },
     lock_argv = { is_function }, wanted = { is_function },
     on_invalid = { expect("'refuse' or 'drop'", function(v)
@@ -90,7 +101,7 @@ M.FIELDS = {
   npm = {
     check = { is_function }, requirements = { is_function }, allow = { is_strings },
     deny = { is_strings }, installer = { is_npm_installer }, env = { is_string_map },
-    env_allowlist = { is_strings }, commands = { is_function },
+    env_allowlist = { is_strings }, hosts = { is_hosts }, commands = { is_function },
     requirements_file = { is_function },
   },
   script = {

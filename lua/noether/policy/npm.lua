@@ -52,11 +52,17 @@ M.env = {
   npm_config_globalconfig = "/nonexistent/npmrc-global",
 }
 
---- Variables of the host that the installer gets, beside those that a stage with Network gets.
+--- Variables of the host that the installer gets, beside those that a stage with Network gets. The
+-- hosts of proxies that they name are reached, too.
 M.env_allowlist = {
   "http_proxy", "https_proxy", "all_proxy", "no_proxy",
   "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
 }
+
+--- Hosts that the installer may reach beside those of its registry, as of a list of hosts
+-- (`"files.example:443"`); false: all of the network. The executor's option of that name stands
+-- before it.
+M.hosts = {}
 
 local MARK = "// requires:"
 

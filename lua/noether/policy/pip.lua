@@ -52,11 +52,16 @@ M.installer = {
 M.env = { PIP_CONFIG_FILE = "/dev/null", PYTHONDONTWRITEBYTECODE = "1" }
 
 --- Variables of the host that the installer gets when it has the network, beside those that a stage
--- with Network gets.
+-- with Network gets. The hosts of proxies that they name are reached, too.
 M.env_allowlist = {
   "http_proxy", "https_proxy", "all_proxy", "no_proxy",
   "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
 }
+
+--- Hosts that the installer may reach beside those of its indexes, as of a list of hosts
+-- (`"files.example:443"`); false: all of the network. The executor's option of that name stands
+-- before it.
+M.hosts = {}
 
 --- Paths of the host that the installer may read, where they exist, beside the interpreter's: what
 -- pip looks at to know the system, and wherever another installer lies.

@@ -3,6 +3,7 @@
 local calls = require "noether.run.calls"
 local errors = require "noether.error"
 local exec = require "noether.run.transport.exec"
+local hosts = require "noether.hosts"
 local json = require "noether.json"
 local learned = require "noether.run.learned"
 local policy = require "noether.policy.errors"
@@ -218,10 +219,6 @@ local CURES = {
 -- Refusals by the caller, who needs no cure.
 local JUDGED = { denied = true, unanswered = true }
 
-local function place_of(refused)
-  return refused.port and ("%s:%d"):format(refused.host, refused.port) or refused.host
-end
-
 -- The refusal that a failure names by its host; of a failure that is of a connection, the last one.
 local function refusal_behind(err, refused)
   local of_connection, last = policy.is_of_connection(err.message), nil
@@ -232,20 +229,6 @@ local function refusal_behind(err, refused)
   end
   return last
 end
-
-local WHY = {
-  unlisted = "%s is not among the hosts that the stage declares",
-  private_address = "%s leads to an address of this machine, its network or a link's",
-  not_found = "%s: there is no such name", no_resolver = "%s: this machine has no getent(1)",
-  lookup_timed_out = "%s: its name was not resolved in time",
-  connect_timed_out = "%s did not answer in time", connection_refused = "%s refused the connection",
-  unreachable = "there is no way to %s", idle = "the connection to %s was idle too long",
-  connections = "%s: too many connections at a time: limits.connections says how many",
-  network_bytes = "%s: too many bytes altogether: limits.network_bytes says how many",
-  names = "%s: too many names by wildcards",
-  denied = "on_network did not let it connect to %s",
-  unanswered = "on_network did not say in time whether it may connect to %s",
-}
 
 -- What a list refuses is seen, but for what is local there, and datagrams.
 local NO_SUCH_DOOR = "nothing listens there, and 127.0.0.1 is the sandbox's own: this machine's is"
@@ -261,9 +244,9 @@ local function told_by_network(job, err)
     if failed and policy.is_of_connection(err.message) then err.hint = NO_SUCH_DOOR end
     return err
   end
-  local place = place_of(behind)
+  local place = hosts.place_of(behind)
   local cure = CURES[behind.reason]
-  err.hint = WHY[behind.reason]:format(place)
+  err.hint = hosts.WHY[behind.reason]:format(place)
   if not cure and not JUDGED[behind.reason] then return err end
   if cure then err.hint = ("%s: %s would let it"):format(err.hint, cure(place)) end
   err.kind, err.effect = "effect_denied", ("Network(%s)"):format(

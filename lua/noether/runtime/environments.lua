@@ -11,7 +11,6 @@ local compat = require "noether.compat"
 local descriptions = require "noether.sandbox.description"
 local errors = require "noether.error"
 local guard = require "noether.sandbox.guard"
-local hosts = require "noether.hosts"
 local json = require "noether.json"
 local sys = require "noether.sys"
 
@@ -343,62 +342,17 @@ function M.describe(base, wanted, context, allowed_to)
   return description
 end
 
-local PORTS = { http = 80, https = 443 }
-
--- "https://user:password@[::1]:8443/simple" -> "[::1]:8443"
-local function host_of(url, env)
-  local text = url:gsub("%${([%w_]+)}", function(name) return env[name] end)
-  local scheme, authority = text:match("^(%a+)://([^/?#]+)")
-  if not scheme then return nil end
-  local host = authority:match("([^@]*)$")
-  if not host:find(":%d+$") then host = ("%s:%s"):format(host, PORTS[scheme:lower()]) end
-  return host
-end
-
--- Whoever names an index means it wherever it is: a name may lead to this machine.
-local function entries_of(host)
-  local is_address = host:find("^%[") or host:find("^[%d.]+:%d+$")
-  if is_address or host:lower():find("^localhost:") then return hosts.parse{ host } end
-  return hosts.parse{ "private:" .. host }
-end
-
---- The hosts that an installer is held to.
--- @tparam table options the executor's `pip` or `npm`: `hosts` (nil: it is held to none), `env`
--- @tparam table urls of its indexes; what is no URL is left out
--- @treturn ?table entries; nil: all of the network is meant
-function M.hosts_of(options, urls)
-  if not options.hosts then return nil end
-  local lists = { options.hosts[1] and hosts.parse(options.hosts) or {} }
-  for _, url in ipairs(urls) do
-    local host = host_of(url, options.env or {})
-    lists[#lists + 1] = host and entries_of(host)
-  end
-  return hosts.union(lists) or {}
-end
-
---- What an installer that is held to hosts failed of, where that is known.
--- @tparam table result of its process
--- @treturn ?string
-function M.hint_of_hosts(result)
-  for _, refused in ipairs(result.network and result.network.refused or {}) do
-    if refused.reason == "unlisted" then
-      return ("it asked for %s, which is not the index's host: option 'hosts' names those where "
-        .. "packages lie"):format(errors.clean(refused.host, 100))
-    end
-  end
-  return nil
-end
-
 --- Start an installer, which can write to one directory.
 -- @tparam table wanted as of `describe`
 -- @tparam table description
 -- @tparam table context of setup
--- @tparam table opts `argv`, `env`, `stdin`, `out` (the directory), `target` (its name inside)
+-- @tparam table opts `argv`, `env`, `stdin`, `out` (the directory; nil: it writes nothing),
+-- `target` (its name inside)
 -- @treturn ?table a process; or nil and an error
 -- @treturn ?table
 function M.launch(wanted, description, context, opts)
   local rw_binds = descriptions.present(description.rw_binds)
-  rw_binds[#rw_binds + 1] = { source = opts.out, target = opts.target }
+  rw_binds[#rw_binds + 1] = opts.out and { source = opts.out, target = opts.target } or nil
   description.rw_binds = rw_binds
   local sandbox
   if wanted.chosen.backend ~= "none" then
@@ -409,6 +363,32 @@ function M.launch(wanted, description, context, opts)
     env = opts.env, stdin = opts.stdin, sandbox = sandbox, limits = description.limits,
     max_output_bytes = OUTPUT_BYTES, max_stderr_bytes = OUTPUT_BYTES,
   })
+end
+
+--- What an installer says when it is asked something: the text that it prints.
+-- @tparam table base as of `describe`
+-- @tparam table wanted as of `describe`
+-- @tparam table context of setup
+-- @tparam table opts `process` and `reads` as of `describe`; `argv`, `stdin`, `env(description)`
+-- (gives its variables)
+-- @treturn ?string empty where it failed: the installer itself then says of what; or nil and an
+-- error
+-- @treturn ?table
+function M.ask(base, wanted, context, opts)
+  local description, err = M.describe(base, wanted, context, {
+    network = false, process = opts.process, reads = opts.reads,
+  })
+  if not description then return nil, err end
+  local proc
+  proc, err = M.launch(wanted, description, context, {
+    argv = opts.argv, env = opts.env(description), stdin = opts.stdin,
+  })
+  if not proc then return nil, err end
+  local result
+  result, err = context.await(proc)
+  proc:close()
+  if not result then return nil, err end
+  return result.reason == "exit" and result.exit_code == 0 and result.stdout or ""
 end
 
 --- Whether stages and installers see this machine's own paths.

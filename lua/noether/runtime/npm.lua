@@ -10,6 +10,7 @@ local descriptions = require "noether.sandbox.description"
 local environment = require "noether.sandbox.environment"
 local environments = require "noether.runtime.environments"
 local errors = require "noether.error"
+local index_hosts = require "noether.runtime.index_hosts"
 local json = require "noether.json"
 local resource = require "noether.resource"
 local sys = require "noether.sys"
@@ -17,7 +18,7 @@ local tables = require "noether.tables"
 
 local M = {}
 
-local FORMAT = "npm 1"
+local FORMAT = "npm 2"
 local INSIDE = "/packages" -- where stages with a file system of their own see theirs
 local LOCK = "package-lock.json"
 local MODULES = "node_modules"
@@ -27,10 +28,6 @@ local HASH_BYTES = 64
 local COPIED = 67
 
 local PROGRAM = resource.text "runtime/npm/build.js"
-
---- The registry where none is named: the name that npm itself writes into locks, whichever registry
--- it is told to ask (its option replace-registry-host).
-M.REGISTRY = "https://registry.npmjs.org/"
 
 -- What npm and its interpreter need beside what is installed.
 local MEMORY_BYTES = 1024 * 1024 * 1024
@@ -65,7 +62,9 @@ local function has_hash(integrity)
   return digest:find(BASE64) ~= nil and math.floor(#bare * 3 / 4) == HASH_BYTES
 end
 
+-- Whether a package lies in one of the registries; where they are not known yet, in any.
 local function is_under(url, registries)
+  if not registries then return url:find("^https?://") ~= nil end
   for _, registry in ipairs(registries) do
     if url:sub(1, #registry) == registry then return true end
   end
@@ -124,14 +123,9 @@ local function spec_of(name, entry)
     tostring(entry.version))
 end
 
-local function with_slash(registry)
-  return registry:sub(-1) == "/" and registry or registry .. "/"
-end
-
 -- The packages of a lock: a list of { spec, key, integrity }.
-local function packages_of(lock, registry)
+local function packages_of(lock, registries)
   local entries, found = lock.packages, {}
-  local registries = { with_slash(registry), M.REGISTRY }
   for _, key in ipairs(tables.sorted_names(entries)) do
     if key ~= "" then
       local name, above = place_of(key)
@@ -148,20 +142,28 @@ local function packages_of(lock, registry)
   return found
 end
 
+local function read_lock(text)
+  local lock, reason = json.decode(text, nil, MAX_LOCK_VALUES)
+  if type(lock) == "table" and type(lock.packages) == "table"
+    and (lock.lockfileVersion == 3 or lock.lockfileVersion == 2) then
+    return lock
+  end
+  return nil, failure("packages_failed", "the lock that npm wrote cannot be read: "
+    .. (reason or "it is of another version"), "npm 7 or later is needed")
+end
+
 --- Judge a lock: what it names must be packages of the registry with a SHA-512 each, and allowed.
 -- @tparam string text package-lock.json
--- @tparam table wanted `policies`, `options`
+-- @tparam table wanted `policies`
+-- @tparam ?{string,...} registries what URLs of packages begin with; nil: any URL will do
 -- @treturn ?table list of `{ spec, key, integrity }`; or nil and an error (`package_rejected`,
 -- `packages_failed`: it is no lock)
 -- @treturn ?table
-function M.judge_lock(text, wanted)
-  local lock, reason = json.decode(text, nil, MAX_LOCK_VALUES)
-  if type(lock) ~= "table" or type(lock.packages) ~= "table"
-    or (lock.lockfileVersion ~= 3 and lock.lockfileVersion ~= 2) then
-    return nil, failure("packages_failed", "the lock that npm wrote cannot be read: "
-      .. (reason or "it is of another version"), "npm 7 or later is needed")
-  end
-  local found, err = packages_of(lock, wanted.options.registry or M.REGISTRY)
+function M.judge_lock(text, wanted, registries)
+  local lock, err = read_lock(text)
+  if not lock then return nil, err end
+  local found
+  found, err = packages_of(lock, registries)
   if not found then return nil, err end
   local refused = {}
   for _, package in ipairs(found) do
@@ -181,7 +183,8 @@ local function no_lock(reason)
     "give the text of a package-lock.json, of version 2 or 3: `noether lock` writes one")
 end
 
---- Judge a lock that the caller gave, and whether it is one of these requirements.
+--- Judge a lock that the caller gave, and whether it is one of these requirements. Which registry
+-- its packages must be of is npm's to say, and judged before they are installed.
 -- @tparam string text
 -- @tparam table wanted `policies`, `options`, `requirements`
 -- @treturn ?boolean true; or nil and an error (`input_invalid`: it is no lock, `package_rejected`)
@@ -241,6 +244,10 @@ local function key_of(base, wanted, manifest, argv)
   return sys.sha256(table.concat(parts, "\0\0")):sub(1, 32)
 end
 
+local function is_text(value)
+  return type(value) == "string"
+end
+
 local function identify(base, wanted, context)
   local npm, err = find_npm(base, context)
   if not npm then return nil, err end
@@ -259,7 +266,9 @@ local function identify(base, wanted, context)
     root = root, key = key, dir = dir, npm = npm, argv = argv, manifest = manifest,
     final = environments.in_place(wanted.chosen) and dir or INSIDE,
     places = function() return { "/" .. MODULES, "/" .. LOCK } end,
-    is_record = function(record) return type(record.lock) == "string" end,
+    is_record = function(record)
+      return type(record.lock) == "string" and tables.is_list(record.registries, is_text)
+    end,
   }
 end
 
@@ -274,7 +283,7 @@ end
 local function variables(base, wanted, context, description, temp)
   local policies = wanted.policies
   local names = tables.merged(description.env_allowlist)
-  local allowed = description.network == "host" and policies:data("npm", "env_allowlist") or {}
+  local allowed = description.network ~= "none" and policies:data("npm", "env_allowlist") or {}
   for _, name in ipairs(allowed) do
     names[#names + 1] = name
   end
@@ -288,8 +297,101 @@ local function variables(base, wanted, context, description, temp)
   return tables.merged(env, wanted.options.env)
 end
 
+-- --- Its registries and hosts ------------------------------------------------------------------
+
+-- Files that are not there, as the policy has it unless it is replaced: npm reads nobody's
+-- configuration.
+local function reads_no_file(env)
+  local function is_none(name)
+    return (env[name] or ""):find("^/nonexistent/") ~= nil
+  end
+  return is_none("npm_config_userconfig") and is_none("npm_config_globalconfig")
+end
+
+-- What npm says of its own configuration; or nil and an error.
+local function ask(base, wanted, context, set, question)
+  local argv = { base.path, set.npm, "config", "--logs-max=0" }
+  for _, word in ipairs(question) do
+    argv[#argv + 1] = word
+  end
+  return environments.ask(base, wanted, context, {
+    process = false, reads = readable_paths(wanted, set.npm), argv = argv,
+    env = function(description)
+      return question.env or variables(base, wanted, context, description, set.temp .. "/t")
+    end,
+  })
+end
+
+local function with_slash(registry)
+  return registry:sub(-1) == "/" and registry or registry .. "/"
+end
+
+-- Of all that npm is told: its registry, and a text with the places where it looks.
+local function read_configuration(text)
+  local said, places = json.decode(text), {}
+  for name, value in pairs(type(said) == "table" and said or {}) do
+    local is_place = name == "registry" or name == "proxy" or name == "https-proxy"
+      or name:find(":registry$")
+    if is_place and type(value) == "string" then places[#places + 1] = value end
+  end
+  local registry = type(said) == "table" and said.registry
+  return type(registry) == "string" and with_slash(registry) or nil, table.concat(places, "\n")
+end
+
+-- Adds to a set its registry (nil: npm does not say) and the hosts that the installer is held to
+-- (nil: it is held to none). True; or nil and an error.
+local function find_places(base, wanted, context, set)
+  local policies, options = wanted.policies, wanted.options
+  local own_env = tables.merged(policies:data("npm", "env"), options.env)
+  local places = table.concat(set.argv.lock, "\n") .. "\n" .. table.concat(set.argv.install, "\n")
+  set.registry = options.registry and with_slash(options.registry)
+  if not options.registry or not reads_no_file(own_env) then
+    local text, err = ask(base, wanted, context, set, { "list", "--json" })
+    if not text then return nil, err end
+    local registry, more = read_configuration(text)
+    set.registry, places = set.registry or registry, places .. "\n" .. more
+  end
+  local further = index_hosts.said(wanted, "npm")
+  if further and descriptions.holds_hosts(wanted.chosen.backend) then
+    set.hosts = index_hosts.held(further, { places }, {
+      index_hosts.proxies(context.environ, policies:data("npm", "env_allowlist")), own_env,
+    })
+  end
+  return true
+end
+
+local function names_elsewhere(text, registry)
+  local lock = read_lock(text)
+  for _, entry in pairs(lock and lock.packages or {}) do
+    local place = type(entry) == "table" and entry.resolved
+    if type(place) == "string" and not is_under(place, { registry }) then return true end
+  end
+  return false
+end
+
+-- What a lock's packages may come from: the registry that is asked, and the one that npm knows by
+-- itself. That is the name which it writes into locks whichever it asks, and takes for the one that
+-- it is told (its option replace-registry-host). A list; or nil and an error.
+local function registries_of(base, wanted, context, set, lock)
+  local registry = set.registry
+  if registry and not names_elsewhere(lock, registry) then return { registry } end
+  local text, err = ask(base, wanted, context, set, {
+    "get", "registry", env = {
+      HOME = "/nonexistent", PATH = environment.SYSTEM_PATH,
+      npm_config_userconfig = "/nonexistent/npmrc",
+      npm_config_globalconfig = "/nonexistent/npmrc-global",
+    },
+  })
+  if not text then return nil, err end
+  local own, list = text:match("^%s*(https?://%S+)%s*$"), { registry }
+  list[#list + 1] = own and with_slash(own) or nil
+  return list
+end
+
+-- --- Running it --------------------------------------------------------------------------------
+
 -- What the installer's end means, in its own words.
-local function judge_end(result, wanted, argv)
+local function judge_end(result, wanted, argv, held)
   if result.reason == "exit" and result.exit_code == 0 then return true end
   local shown = tables.merged(result, {
     stderr = environments.redacted(result.stderr, wanted.options.env), argv = argv,
@@ -300,18 +402,18 @@ local function judge_end(result, wanted, argv)
     walls = not environments.in_place(wanted.chosen),
   })
   if not called then return nil, kind end
-  local err = failure(kind, message, environments.hint_of_hosts(result) or hint)
-  err.result = shown
+  local why, place = index_hosts.explain(shown, held, "npm")
+  local err = failure(kind, message, why or hint)
+  err.result, err.network = shown, place
   if kind == "setup_timed_out" then err.limit = wanted.limit end
   return nil, err
 end
 
 -- One of the two steps: npm with these arguments, of whose work one thing is kept.
-local function run(base, wanted, context, temp, step)
-  local options = wanted.options
+local function run(base, wanted, context, set, step)
+  local options, temp = wanted.options, set.temp
   local description, err = environments.describe(base, wanted, context, {
-    network = true, hosts = environments.hosts_of(options, { options.registry }), process = false,
-    reads = readable_paths(wanted, step.npm),
+    network = true, hosts = set.hosts, process = false, reads = readable_paths(wanted, set.npm),
     limits = {
       private_bytes = options.max_bytes, private_files = options.max_files,
       file_bytes = options.max_bytes, memory_bytes = options.max_bytes + MEMORY_BYTES,
@@ -335,10 +437,10 @@ local function run(base, wanted, context, temp, step)
   result, err = context.await(proc)
   proc:close()
   if not result then return nil, err end
-  return judge_end(result, wanted, step.argv)
+  return judge_end(result, wanted, step.argv, set.hosts)
 end
 
-local function read_lock(temp)
+local function written_lock(temp)
   local path = temp .. "/out/" .. LOCK
   local stat = sys.stat(path)
   if not stat or stat.type ~= "file" then
@@ -352,18 +454,18 @@ local function read_lock(temp)
   return text
 end
 
-local function make_lock(base, wanted, context, set, temp)
-  local ok, err = run(base, wanted, context, temp, {
-    npm = set.npm, argv = set.argv.lock, keep = LOCK, files = { ["package.json"] = set.manifest },
+local function make_lock(base, wanted, context, set)
+  local ok, err = run(base, wanted, context, set, {
+    argv = set.argv.lock, keep = LOCK, files = { ["package.json"] = set.manifest },
   })
   if not ok then return nil, err end
-  return read_lock(temp)
+  return written_lock(set.temp)
 end
 
 -- Of what the lock names, what fits this machine is there.
-local function record_of(packages, lock, temp)
+local function record_of(lock, temp)
   local list, lines = {}, {}
-  for _, package in ipairs(packages) do
+  for _, package in ipairs(lock.packages) do
     local stat = sys.stat(temp .. "/out/" .. package.key)
     if stat and stat.type == "directory" then
       list[#list + 1] = package.spec
@@ -372,28 +474,38 @@ local function record_of(packages, lock, temp)
   end
   table.sort(list)
   return {
-    packages = json.array(list), contents = sys.sha256(table.concat(lines, "\n")), lock = lock,
+    packages = json.array(list), contents = sys.sha256(table.concat(lines, "\n")),
+    lock = lock.text, registries = json.array(lock.registries),
   }
 end
 
-local function build(base, wanted, context, set, temp)
+-- The lock, judged, and its packages; or nil and an error.
+local function judged_lock(base, wanted, context, set)
   local lock, err = wanted.lock, nil
-  if not lock then lock, err = make_lock(base, wanted, context, set, temp) end
+  if not lock then lock, err = make_lock(base, wanted, context, set) end
   if not lock then return nil, err end
-  local packages
-  packages, err = M.judge_lock(lock, wanted)
-  if not packages then return nil, err end
+  local registries, packages
+  registries, err = registries_of(base, wanted, context, set, lock)
+  if not registries then return nil, err end
+  packages, err = M.judge_lock(lock, wanted, registries)
+  return packages and { text = lock, registries = registries, packages = packages }, err
+end
+
+local function build(base, wanted, context, set)
+  local ok, err = find_places(base, wanted, context, set)
+  if not ok then return nil, err end
+  local temp, lock, why = set.temp, judged_lock(base, wanted, context, set)
+  if not lock then return nil, why end
   sys.remove_tree(temp .. "/out/" .. LOCK)
-  local ok
-  ok, err = run(base, wanted, context, temp, {
-    npm = set.npm, argv = set.argv.install, keep = MODULES,
-    files = { ["package.json"] = set.manifest, [LOCK] = lock },
+  ok, err = run(base, wanted, context, set, {
+    argv = set.argv.install, keep = MODULES,
+    files = { ["package.json"] = set.manifest, [LOCK] = lock.text },
   })
   if not ok then return nil, err end
   local message, errno
-  ok, message, errno = sys.write_file(temp .. "/out/" .. LOCK, lock, 420)
+  ok, message, errno = sys.write_file(temp .. "/out/" .. LOCK, lock.text, 420)
   if not ok then return nil, environments.failure(message, errno) end
-  return record_of(packages, lock, temp)
+  return record_of(lock, temp)
 end
 
 local function runtime_of(base, set, record, extra)
@@ -410,7 +522,7 @@ end
 
 -- An environment that is there may be one that another executor has installed.
 local function allow(record, wanted)
-  local packages, err = M.judge_lock(record.lock, wanted)
+  local packages, err = M.judge_lock(record.lock, wanted, record.registries)
   if not packages then return nil, err end
   return true
 end
@@ -432,7 +544,10 @@ function M.resolve(base, wanted, context)
   local record, how = environments.have(set, {
     limit = wanted.limit,
     allow = function(found) return allow(found, wanted) end,
-    build = function(temp) return build(base, wanted, context, set, temp) end,
+    build = function(temp)
+      set.temp = temp
+      return build(base, wanted, context, set)
+    end,
   }, context)
   if not record then return nil, how end
   return runtime_of(base, set, record, how)

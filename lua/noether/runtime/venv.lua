@@ -8,6 +8,7 @@ local descriptions = require "noether.sandbox.description"
 local environment = require "noether.sandbox.environment"
 local environments = require "noether.runtime.environments"
 local errors = require "noether.error"
+local index_hosts = require "noether.runtime.index_hosts"
 local json = require "noether.json"
 local pylock = require "noether.runtime.pylock"
 local resource = require "noether.resource"
@@ -61,17 +62,6 @@ local function needs_network(options)
   local directories, remote = find_links(options)
   return #directories == 0 or remote or options.index_url ~= nil
     or (options.extra_index_urls ~= nil and options.extra_index_urls[1] ~= nil)
-end
-
--- Where the installer asks, of what was said.
-local function index_urls(options)
-  local urls = { options.index_url }
-  for _, name in ipairs{ "extra_index_urls", "find_links" } do
-    for _, place in ipairs(options[name] or {}) do
-      urls[#urls + 1] = place
-    end
-  end
-  return urls
 end
 
 -- The commands of the installer and the file beside them; placeholders stand for paths.
@@ -138,19 +128,10 @@ local function readable_paths(wanted)
   return paths
 end
 
-local function describe(base, wanted, context)
-  return environments.describe(base, wanted, context, {
-    network = needs_network(wanted.options), process = true,
-    hosts = environments.hosts_of(wanted.options, index_urls(wanted.options)),
-    reads = readable_paths(wanted),
-    limits = limits_of(wanted.options),
-  })
-end
-
 local function variables(base, wanted, context, description, temp)
   local policies = wanted.policies
   local names = tables.merged(description.env_allowlist)
-  if description.network == "host" then
+  if description.network ~= "none" then
     for _, name in ipairs(policies:data("pip", "env_allowlist") or {}) do
       names[#names + 1] = name
     end
@@ -163,22 +144,79 @@ local function variables(base, wanted, context, description, temp)
   return tables.merged(env, wanted.options.env)
 end
 
+-- --- Its hosts ---------------------------------------------------------------------------------
+
+local NAMES_AN_INDEX = { ["-i"] = true, ["--index-url"] = true, ["--no-index"] = true }
+
+-- Whether a command and its file leave the index to pip.
+local function asks_own_index(said)
+  for word in said:gmatch("[^%s=]+") do
+    if NAMES_AN_INDEX[word] then return false end
+  end
+  return true
+end
+
+-- Whether pip reads nobody's configuration, as the policy has it unless it is replaced.
+local function is_isolated(said, own_env)
+  return said:find("--isolated", 1, true) ~= nil and own_env.PIP_CONFIG_FILE == "/dev/null"
+end
+
+-- What pip itself says of where it looks; or nil and an error.
+local function places_of_pip(base, wanted, context, said, own_env)
+  local own, isolated = asks_own_index(said), is_isolated(said, own_env)
+  if isolated and not own then return "" end
+  return environments.ask(base, wanted, context, {
+    process = true, reads = readable_paths(wanted),
+    argv = { base.path, "-I", "-B", "-X", "utf8", "-c", PROGRAM },
+    stdin = assert(json.encode{ places = {
+      own = own, configured = not isolated, isolated = said:find("--isolated", 1, true) ~= nil,
+    } }),
+    env = function(description) return variables(base, wanted, context, description) end,
+  })
+end
+
+-- The hosts that the installer is held to; nil, where it is held to none; or nil and an error.
+local function hosts_of(base, wanted, context, job)
+  local further, policies = index_hosts.said(wanted, "pip"), wanted.policies
+  if not further or not needs_network(wanted.options)
+    or not descriptions.holds_hosts(wanted.chosen.backend) then
+    return nil
+  end
+  local own_env = tables.merged(policies:data("pip", "env"), wanted.options.env)
+  local said = table.concat(job.install or job.lock, "\n") .. "\n" .. job.file
+  local places, err = places_of_pip(base, wanted, context, said, own_env)
+  if not places then return nil, err end
+  return index_hosts.held(further, { said, places }, {
+    index_hosts.proxies(context.environ, policies:data("pip", "env_allowlist")), own_env,
+  })
+end
+
+-- --- Running it --------------------------------------------------------------------------------
+
 local function launch_installer(base, wanted, context, job, temp)
-  local description, err = describe(base, wanted, context)
+  local held, err = hosts_of(base, wanted, context, job)
+  if err then return nil, err end
+  local description
+  description, err = environments.describe(base, wanted, context, {
+    network = needs_network(wanted.options), process = true, hosts = held,
+    reads = readable_paths(wanted), limits = limits_of(wanted.options),
+  })
   if not description then return nil, err end
   local out = temp .. "/out"
   local target = in_place(wanted.chosen) and out or INSIDE
   local text = assert(json.encode(tables.merged(job, {
     out = target, private = not in_place(wanted.chosen),
   })))
-  return environments.launch(wanted, description, context, {
+  local proc
+  proc, err = environments.launch(wanted, description, context, {
     argv = { base.path, "-I", "-B", "-X", "utf8", "-c", PROGRAM }, stdin = text, out = out,
     target = target, env = variables(base, wanted, context, description, temp .. "/t"),
   })
+  return proc, err, held
 end
 
 -- What the installer's end means, in its own words.
-local function judge(result, wanted, argv)
+local function judge(result, wanted, argv, held)
   if result.reason == "exit" and result.exit_code == 0 then return true end
   local shown = tables.merged(result, {
     stderr = environments.redacted(result.stderr, wanted.options.env), argv = argv,
@@ -189,8 +227,9 @@ local function judge(result, wanted, argv)
     walls = not in_place(wanted.chosen),
   })
   if not called then return nil, kind end
-  local err = failure(kind, message, environments.hint_of_hosts(result) or hint)
-  err.result = shown
+  local why, place = index_hosts.explain(shown, held, "pip")
+  local err = failure(kind, message, why or hint)
+  err.result, err.network = shown, place
   if kind == "setup_timed_out" then err.limit = wanted.limit end
   return nil, err
 end
@@ -271,13 +310,13 @@ end
 
 -- Runs the installer to its end.
 local function install(base, wanted, context, job, temp, argv)
-  local proc, err = launch_installer(base, wanted, context, job, temp)
+  local proc, err, held = launch_installer(base, wanted, context, job, temp)
   if not proc then return nil, err end
   local result
   result, err = context.await(proc)
   proc:close()
   if not result then return nil, err end
-  return judge(result, wanted, argv)
+  return judge(result, wanted, argv, held)
 end
 
 local function build(base, wanted, context, set, temp)

@@ -7,17 +7,18 @@
 # the private directory is limited in size). If it is, the environment is made there and copied
 # out when it is whole: what is too large ends there and not on the host's disk. Nothing that was
 # installed is started. With `lock` in the place of both commands, nothing is made: `{report}` stands
-# for the file in `out` that it writes. Its exit codes name the part that failed: 65 the environment,
+# for the file in `out` that it writes. With `places` alone it says where pip looks that is told
+# nothing: see `say_places`. Its exit codes name the part that failed: 65 the environment,
 # 66 installing, 67 copying.
-import glob, json, os, shutil, stat, subprocess, sys
+import glob, json, os, re, shutil, stat, subprocess, sys
 
 job = json.load(sys.stdin.buffer)
 os.umask(0o022)
 os.chdir(os.environ["TMPDIR"])
-top = os.path.join(os.getcwd(), "venv") if job["private"] else job["out"]
+top = os.path.join(os.getcwd(), "venv") if job.get("private") else job.get("out", "")
 scripts = os.path.join(top, "bin")
 names = {"dir": top, "file": os.path.join(os.getcwd(), "wanted")}
-names["report"] = os.path.join(job["out"], "report.json")
+names["report"] = os.path.join(job.get("out", ""), "report.json")
 
 # Where modes and times cannot be changed, Python programs are run so that they do without.
 LENIENT = """
@@ -180,6 +181,34 @@ def copy_directory(path, target):
             copy_file(source, info, copy)
 
 
+# What pip's configuration says, where it reads one (`configured`; `isolated`: of none but the
+# machine's own); and, where nothing names an index (`own`), pip's own and where that has its files.
+# Those are known to its inner parts alone, which are nobody's promise: what they do not say is left
+# out.
+def say_places(asked):
+    runner, said = find_pip(), ""
+    if asked["configured"]:
+        argv = [sys.executable, "-I", runner, "config", "list"]
+        found = subprocess.run(
+            argv + ["--isolated"] * asked["isolated"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        said = found.stdout.decode("utf-8", "replace").replace("\\n", "\n")
+    if asked["own"] and not re.search(r"\.(index-url|no-index)=", said):
+        sys.path.insert(0, os.path.dirname(re.sub(r"/__pip-runner__\.py$", "", runner)))
+        try:
+            from pip._internal.models.index import PyPI
+
+            said += "\n%s\nhttps://%s" % (PyPI.simple_url, PyPI.file_storage_domain)
+        except (ImportError, AttributeError):
+            pass
+    print(said)
+
+
+if "places" in job:
+    say_places(job["places"])
+    sys.exit(0)
 with open(names["file"], "w", encoding="utf-8") as file:
     file.write(job["file"])
 if "lock" in job:
