@@ -498,7 +498,7 @@ check-deep: all tests faults check-packages $(FUZZERS) ## what takes long
 	@SPEC_START=spare tools/test/spec.sh $(BUILD) spec/policy/python_spec.lua \
 	  spec/policy/javascript_spec.lua spec/policy/bash_spec.lua
 	@tools/test/spec.sh $(BUILD) spec/browser/trace.lua
-	@tools/test/spec.sh $(BUILD) spec/deep/programs.lua
+	@tools/test/programs.sh $(BUILD)
 	@tools/test/spec.sh $(BUILD) spec/deep/forks.lua
 	@tools/test/spec.sh $(BUILD) spec/deep/mcp.lua
 	@tools/test/languages.sh $(BUILD) spec

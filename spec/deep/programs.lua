@@ -4,8 +4,10 @@ local helper = require "spec.support.helper"
 local hosts = require "spec.support.hosts"
 local json = require "noether.json"
 local noether = require "noether"
+local registries = require "spec.support.npm"
 local wheels = require "spec.support.wheels"
 
+-- In `make check-deep`, which has a package of npm's beside NODE_PATH: tools/test/programs.sh.
 -- What each is called in the page, and a script of Bash that ends well where it reached the host.
 local PROGRAMS = {
   { "bash /dev/tcp", [[
@@ -29,6 +31,16 @@ async def main():
     w.write(b'GET / HTTP/1.0\n\n')
     assert b'hello' in await r.read()
 asyncio.run(main())"]] },
+  { "python requests", [[
+python3 -c "import requests
+assert requests.get('http://web.test:$WEB/', timeout=30).text == 'hello'"]] },
+  { "python aiohttp", [[
+python3 -c "import aiohttp, asyncio
+async def main():
+    async with aiohttp.ClientSession() as session:
+        async with session.get('http://web.test:$WEB/') as answer:
+            assert await answer.text() == 'hello'
+asyncio.run(main())"]] },
   { "pip download", [[
 python3 -m pip download -q --no-cache-dir --no-deps --disable-pip-version-check \
   --trusted-host web.test -i http://web.test:$INDEX/simple sample]] },
@@ -41,6 +53,17 @@ node -e "require('http').get('http://web.test:$WEB/',
   { "node net", [[
 node -e "const s = require('net').connect($WEB, 'web.test', () => s.write('echo\nhi'))
 s.on('data', d => process.exit(String(d) === 'hi' ? 0 : 1))"]] },
+  { "node http2", [[
+node -e "const c = require('http2').connect('http://web.test:$HTTP2')
+const s = c.request({ ':method': 'POST' }).on('data', d => process.exit(String(d) === 'hi' ? 0 : 1))
+s.end('hi')"]] },
+  { "node ws", [[
+node -e "const s = new (require('/opt/modules/ws'))('ws://web.test:$WS/')
+s.on('open', () => s.send('hi')).on('message', d => process.exit(String(d) === 'hi' ? 0 : 1))"]] },
+  { "npm install", [[
+npm install --silent --no-audit --no-fund --cache "$PWD/cache" \
+  --registry "http://web.test:$NPM/" --replace-registry-host=always plain@1.0.0
+test "$(node -p "require('plain')")" = "plain 1.0.0"]] },
   { "node dns.resolve4", [[
 node -e "require('dns').resolve4('web.test',
   (e, a) => process.exit(a && a.length === 1 ? 0 : 1))"]] },
@@ -49,6 +72,7 @@ node -e "require('dns').resolve4('web.test',
   { "git over http", [[
 git clone -q http://web.test:$FILES/repo.git clone && test -f clone/file]] },
   { "git://", "git clone -q git://web.test:$GIT/repo.git clone && test -f clone/file" },
+  { "psql", "test \"$(psql -h web.test -p $PG -U postgres -Atc 'select 6 * 7')\" = 42" },
   { "redis-cli", "test \"$(redis-cli -h web.test -p $REDIS ping)\" = PONG" },
 }
 
@@ -81,7 +105,9 @@ description.network, description.hosts = "list", {}
 for _, port in pairs(asked.ports) do
   table.insert(description.hosts, "private:web.test:" .. port)
 end
-description.ro_binds[#description.ro_binds + 1] = { source = asked.musl, target = "/opt/musl" }
+for name, source in pairs(asked.binds) do
+  table.insert(description.ro_binds, { source = source, target = "/opt/" .. name })
+end
 local answers = {}
 for index, program in ipairs(asked.programs) do
   local result, err = noether.run({ "bash", "-c", "set -eo pipefail; cp /opt/musl musl\n"
@@ -96,7 +122,25 @@ print((json.encode(json.array(answers))))
 
 -- Starts a server that is to be ended with the test.
 local function start(argv)
-  return assert(noether.spawn(argv, { isolation = "none", timeout_secs = 300 }))
+  return assert(noether.spawn(argv, { isolation = "none", timeout_secs = 900, stdin = true }))
+end
+
+-- A server of PostgreSQL, which will not be root's, nor that of a user without a name.
+local function start_postgres(port)
+  local dir = helper.tmpdir()
+  local bin = helper.shell("ls -d /usr/lib/postgresql/*/bin"):match("%S+")
+  local as = helper.is_root() and { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" }
+    or { "unshare", "--map-user=65534", "--map-group=65534" }
+  hosts.open_way(dir)
+  helper.shell("chmod 777 " .. helper.quote(dir))
+  local output, code = helper.shell(("%s %s/initdb -D %s/data -A trust -U postgres -N 2>&1"):format(
+    table.concat(as, " "), bin, helper.quote(dir)))
+  assert(code == 0, output)
+  for _, word in ipairs{ bin .. "/postgres", "-D", dir .. "/data", "-p", tostring(port), "-k", "",
+    "-c", "listen_addresses=127.0.0.1" } do
+    as[#as + 1] = word
+  end
+  return start(as)
 end
 
 local function free_port()
@@ -120,6 +164,9 @@ local function repository(dir)
   assert(code == 0, output)
 end
 
+-- Servers whose ports we choose.
+local STARTED = { "FILES", "GIT", "REDIS", "WS", "HTTP2", "PG" }
+
 local describe_hosts = helper.can_make_hosts() and describe or function() end
 
 describe_hosts("a program that knows nothing of it", function()
@@ -132,9 +179,12 @@ describe_hosts("a program that knows nothing of it", function()
         helper.quote(dir)))) == 0)
       helper.open_to_all(dir)
       local web = hosts.serve()
-      local index = wheels.serve(wheels.make{ { name = "sample" } })
-      local ports = { WEB = web.port, INDEX = index.port, FILES = free_port(), GIT = free_port(),
-        REDIS = free_port() }
+      local index = wheels.serve((wheels.make{ { name = "sample" } }))
+      local registry = registries.serve(registries.PACKAGES)
+      local ports = { WEB = web.port, INDEX = index.port, NPM = registry.url:match(":(%d+)/") }
+      for _, name in ipairs(STARTED) do
+        ports[name] = free_port()
+      end
       local procs = {
         start{ "python3", "-m", "http.server", "-d", dir, "--bind", "127.0.0.1",
           tostring(ports.FILES) },
@@ -142,8 +192,11 @@ describe_hosts("a program that knows nothing of it", function()
           "--base-path=" .. dir },
         start{ "redis-server", "--bind", "127.0.0.1", "--port", tostring(ports.REDIS), "--save", "",
           "--dir", dir },
+        start{ "node", helper.root .. "/spec/deep/servers.js", tostring(ports.WS),
+          tostring(ports.HTTP2) },
+        start_postgres(ports.PG),
       }
-      for _, name in ipairs{ "FILES", "GIT", "REDIS" } do
+      for _, name in ipairs(STARTED) do
         assert.is_true(helper.poll(function() return is_open(ports[name]) end, 60), name)
       end
       for name, port in pairs(ports) do
@@ -151,12 +204,13 @@ describe_hosts("a program that knows nothing of it", function()
       end
       local answers = hosts.world('test "$2" = web.test && echo 127.0.0.1 STREAM\n', HOST,
         json.encode{ programs = json.array(PROGRAMS), ports = ports, backend = backend,
-          musl = dir .. "/musl" })
+          binds = { musl = dir .. "/musl", modules = os.getenv "NODE_PATH" } })
       for _, proc in ipairs(procs) do
         proc:cancel()
         proc:wait(30)
         proc:close()
       end
+      registry.close()
       index.close()
       web.stop()
       for number, program in ipairs(PROGRAMS) do

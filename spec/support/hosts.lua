@@ -30,6 +30,14 @@ function M.serve()
   return server
 end
 
+--- Lets others than us go down to a directory.
+-- @tparam string dir
+function M.open_way(dir)
+  for parent in dir:gmatch("()/") do
+    helper.shell("chmod a+x " .. helper.quote(dir:sub(1, parent)))
+  end
+end
+
 local WORLD = [[
 set -e
 mount --bind "$1" "$(readlink -f /usr/bin/getent)"
@@ -49,16 +57,14 @@ function M.world(getent, code, ...)
   helper.write(dir .. "/host.lua", code)
   local fake = helper.write(dir .. "/getent", "#!/bin/sh\n" .. getent:gsub("@DIR@", dir))
   helper.shell(("chmod 755 %s; chmod 777 %s"):format(helper.quote(fake), helper.quote(dir)))
-  for parent in dir:gmatch("()/") do -- who resolves names is nobody, where root is the host
-    helper.shell("chmod a+x " .. helper.quote(dir:sub(1, parent)))
-  end
+  M.open_way(dir) -- who resolves names is nobody, where root is the host
   local flags = helper.own_mounts()
   local proc = assert(process.launch({
     "/usr/bin/unshare", flags, "--", "/bin/sh", "-c", WORLD, "world", fake, helper.lua,
     dir .. "/host.lua", ...
   }, {
     env = { PATH = os.getenv "PATH", TMPDIR = os.getenv "TMPDIR", HOME = dir },
-    timeout_secs = 120,
+    timeout_secs = 600,
   }))
   local result = assert(proc:wait())
   proc:close()

@@ -83,6 +83,8 @@ deep  libclang-rt-dev -        what a fuzzer is linked with
 deep  clang-tidy      -        checks C slowly
 deep  curl            curl     reaches the hosts of a list, and no other
 deep  wget            wget     likewise
+deep  postgresql       -        likewise, and what it serves
+deep  python3-aiohttp  -        likewise
 deep  npm              npm      brings the clients of a model that it is tried with
 deep  qemu-system-x86 qemu-system-x86_64 another kernel to try sandboxes on
 deep  qemu-system-arm qemu-system-aarch64 likewise, of another processor
