@@ -45,6 +45,9 @@ struct order {
     int given[NOE_FORK_ORDERED]; /* the link, then the namespaces */
 };
 
+/* A descriptor of a library's own, which that goes on using; or -1. */
+static int kept = -1;
+
 static struct {
     struct noe_jail_start start;
     char rest[NOE_JAIL_MAX_MESSAGE];
@@ -121,14 +124,14 @@ APART static pid_t copy(const struct order *order)
     return pid;
 }
 
-/* Nothing of the server's stays open, and the link has its number; below it are
+/* Nothing of the server's stays open but what is kept, and the link has its number; below it are
  * the numbers that the run gets, which nothing else may take until then. */
 static int leave_server(int link)
 {
     if (link != LINK_FD && dup3(link, LINK_FD, O_CLOEXEC) < 0)
         return -1;
     for (int fd = 0; fd < LINK_FD; fd++)
-        if (dup2(LINK_FD, fd) < 0)
+        if (fd != kept && dup2(LINK_FD, fd) < 0)
             return -1;
     return (int)syscall(SYS_close_range, LINK_FD + 1, ~0U, 0);
 }
@@ -222,7 +225,8 @@ static int take_request(void)
         dup2(given[NOE_FORK_MIN_GIVEN], NOE_JAIL_CHANNEL_FD) < 0)
         return -1;
     for (int fd = NOE_FORK_MIN_GIVEN; fd < NOE_JAIL_CHANNEL_FD; fd++)
-        close(fd);
+        if (fd != kept)
+            close(fd);
     if (!head->has_channel)
         close(NOE_JAIL_CHANNEL_FD);
     return (int)syscall(SYS_close_range, LINK_FD, ~0U, 0);
@@ -232,6 +236,15 @@ static void become_child(int link)
 {
     if (leave_server(link) != 0 || confine() != 0 || take_request() != 0)
         _exit(1);
+}
+
+/* One of those between a run's streams and its channel. */
+EXPORT void noe_fork_keep(int fd);
+
+void noe_fork_keep(int fd)
+{
+    if (fd >= NOE_FORK_MIN_GIVEN && fd < NOE_JAIL_CHANNEL_FD)
+        kept = fd;
 }
 
 /*

@@ -108,31 +108,35 @@ def run(argv, code):
         sys.exit(code)
 
 
-# What an environment is before anything is in it, by name. A wheel may bring scripts of any name.
+# What an environment is before anything is in it, by name: its links, and the interpreter, which may
+# be a copy. A wheel may bring scripts of any name.
 def core_files():
     found = {}
-    for path in glob.glob(os.path.join(scripts, "python*")) + [os.path.join(top, "pyvenv.cfg")]:
-        info = os.lstat(path)
-        found[path[len(top) + 1 :]] = (info.st_ino, info.st_mode, info.st_mtime_ns)
+    for path in glob.glob(os.path.join(scripts, "*")) + [os.path.join(top, "pyvenv.cfg")]:
+        info, name = os.lstat(path), path[len(top) + 1 :]
+        if stat.S_ISLNK(info.st_mode) or name.startswith(("bin/python", "pyvenv.cfg")):
+            found[name] = (info.st_ino, info.st_mode, info.st_mtime_ns)
     return found
 
 
 def check_core(before):
     after = core_files()
-    for name in sorted(set(before) | set(after)):
+    interpreters = {name for name in after if name.startswith("bin/python")}
+    for name in sorted(set(before) | interpreters):
         if before.get(name) != after.get(name):
             fail(67, "a package replaces a part of the environment: " + name)
 
 
-# The interpreter's own link is what an environment is made of; others stay within, also where they
-# lead by way of one another: "two/.." is not what it looks like if two is a link.
+# The interpreter's own links are what an environment is made of (python, and from 3.14 on a joke);
+# others stay within, also where they lead by way of one another: "two/.." is not what it looks like
+# if two is a link.
 def check_link(path):
-    folder = os.path.dirname(path)
-    if folder == scripts and os.path.basename(path).startswith("python"):
+    name = path[len(top) + 1 :]
+    if name in core:
         return
     end = os.path.realpath(path)
     if not (end + os.sep).startswith(os.path.realpath(top) + os.sep):
-        fail(67, "a link leads out of the environment: " + path[len(top) + 1 :])
+        fail(67, "a link leads out of the environment: " + name)
 
 
 def check_tree():

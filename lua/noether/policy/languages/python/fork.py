@@ -7,6 +7,7 @@ import sys
 
 CHANNEL = 5  # here it is the helper's, in a copy its channel
 STATUS = 3  # where the host hears of us
+LIBRARY = 4  # the first number that is free for what an import opens
 HELPER = "helper.so"
 LIMITS = {}  # while modules are imported: memory_bytes, processes
 
@@ -118,6 +119,18 @@ def is_open(fd):
         return False
 
 
+def is_library(fd):
+    """libffi keeps itself open, to map more of itself when it needs that. So it does in a fresh
+    process, and in a copy it must have what it believes to have."""
+    path = os.readlink("/proc/self/fd/%d" % fd)
+    with open("/proc/self/fdinfo/%d" % fd) as info:
+        flags = [int(line.split()[1], 8) for line in info if line.startswith("flags:")]
+    if flags[0] & (os.O_WRONLY | os.O_RDWR):
+        return False
+    with open("/proc/self/maps") as maps:
+        return any(line[:-1].endswith(" " + path) and " r-xp " in line for line in maps)
+
+
 def unfit():
     """Why copies would not be as fresh processes are; None if they are."""
     threads = len(os.listdir("/proc/self/task"))
@@ -127,7 +140,7 @@ def unfit():
         return "an import has started a process"
     listed = set(map(int, os.listdir("/proc/self/fd"))) - {0, 1, 2, STATUS, CHANNEL}
     extra = [fd for fd in listed if is_open(fd)]
-    if extra:
+    if extra and not (extra == [LIBRARY] and is_library(LIBRARY)):
         return "an import has left descriptor %d open" % min(extra)
     line = shared_memory()
     return line and "an import shares memory: " + line
@@ -172,11 +185,11 @@ def namespaces():
 def load_helper(directory):
     import ctypes
 
-    serve = ctypes.PyDLL(os.path.join(directory, HELPER)).noe_fork_serve
+    helper = ctypes.PyDLL(os.path.join(directory, HELPER))
     before, after = ctypes.pythonapi.PyOS_BeforeFork, ctypes.pythonapi.PyOS_AfterFork_Child
     for function in before, after:
         function.argtypes, function.restype = (), None
-    return serve, before, after
+    return helper, before, after
 
 
 def serve_copies(prepare, has_imports, encode, directory):
@@ -186,9 +199,11 @@ def serve_copies(prepare, has_imports, encode, directory):
         os._exit(1)
     os.dup2(2, 1)
     try:
-        serve, before, after = load_helper(directory)
+        helper, before, after = load_helper(directory)
         failed = import_alone(prepare, has_imports)
         problem = unfit()
+        if is_open(LIBRARY):
+            helper.noe_fork_keep(LIBRARY)
     except BaseException as error:
         problem = "%s: %s" % (type(error).__name__, error)
     if problem:
@@ -197,7 +212,7 @@ def serve_copies(prepare, has_imports, encode, directory):
     tell('{"type":"serving","failed":%s,"namespaces":%s}' % (encode(failed), encode(namespaces())))
     # Each page that a copy writes to is copied then: whatever can be done here is done here.
     before()
-    if serve() != 0:
+    if helper.noe_fork_serve() != 0:
         os._exit(0)
     after()
     renew()
