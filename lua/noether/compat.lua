@@ -49,14 +49,17 @@ end
 
 local NO_MEMORY = "not enough memory"
 
+local function but_for_memory(ok, first, ...)
+  if not ok and first == NO_MEMORY then error(NO_MEMORY, 0) end
+  return ok, first, ...
+end
+
 --- As `pcall`; but that memory ran out is raised on, for it says nothing of what was called.
 -- @tparam function fn
 -- @param ... its arguments
 -- @return as of `pcall`
 function M.try(fn, ...)
-  local results = M.pack(pcall(fn, ...))
-  if not results[1] and results[2] == NO_MEMORY then error(NO_MEMORY, 0) end
-  return M.unpack(results, 1, results.n)
+  return but_for_memory(pcall(fn, ...))
 end
 
 --- `setmetatable`, whose `__gc` and `__close` work for tables in every version that can have them.

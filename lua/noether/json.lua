@@ -42,9 +42,16 @@ local ARRAY = cjson.array_mt or { __name = "noether.array" }
 
 -- lua-cjson looks up the locale's decimal point once, when it is loaded. If the host has changed
 -- it since, "[1,2]" may be read as 1.2: then no number must reach the codec as one.
-local function reads_numbers()
+local function reads_half()
   local ok, value = pcall(codec.decode, "0.5")
   return ok and value == 0.5
+end
+
+-- With which point it does; false: it did not when this was loaded.
+local POINT = reads_half() and core.json_point()
+
+local function reads_numbers()
+  return core.json_point() == POINT or reads_half()
 end
 
 local function writes_points()

@@ -128,6 +128,96 @@ async function execute(count) {
     end
   end)
 
+  it("brings answers of any length, in whatever pieces they come", function()
+    -- With lengths among them whose bytes are zeros, line ends and braces.
+    local sizes = { 100000, 2 ^ 20 - 64 }
+    for size = 0, 300 do sizes[#sizes + 1] = size end
+    for size = 0, 40 do
+      for _, least in ipairs{ 31440, 65480, 65716, 96980 } do sizes[#sizes + 1] = least + size end
+    end
+    local function fill(size) return "ä" .. ("x"):rep(size) end
+    for language, code in pairs{
+      python = [==[
+from concurrent.futures import ThreadPoolExecutor
+from noether import fill
+def execute(sizes):
+    with ThreadPoolExecutor(4) as pool:
+        return [size for size, text in zip(sizes, pool.map(fill, sizes)) if len(text) != size + 1]
+]==],
+      javascript = [==[
+import { fill } from "noether";
+export async function execute(sizes) {
+  const texts = await Promise.all(sizes.map((size) => fill(size)));
+  return sizes.filter((size, i) => texts[i].length !== size + 1);
+}
+]==],
+      bash = [==[
+execute() {
+  local LC_ALL=C size wrong=
+  for size in ${1//[^0-9]/ }; do
+    noether -v TEXT fill "$size"
+    [[ ${#TEXT} == $((size + 4)) && $TEXT == '"ä'*'"' ]] || wrong+=",$size"
+  done
+  echo "[${wrong#,}]"
+}
+]==],
+    } do
+      local out, err = run({ language = language, code = code, input = sizes },
+        { functions = { fill = fill } })
+      assert.is_nil(err, tostring(err))
+      assert.same({}, { table.unpack(out) }, language)
+    end
+  end)
+
+  it("takes calls of coroutines that do not fit in it, and blocking ones beside", function()
+    local out, err = run({ language = "python", input = 200, code = [==[
+import asyncio, threading
+from noether import same, acall
+LONG = "x" * 50000
+async def one(n):
+    answer = await acall("same", [n, LONG])
+    return [answer[0], same(n)] == [n, n] and answer[1] == LONG
+async def many(count):
+    return await asyncio.gather(*[one(n) for n in range(count)])
+def execute(count):
+    good = []
+    def run():
+        good.append(all(asyncio.run(many(count))))
+    run() # nobody else reads
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads: thread.start()
+    good.append(all(same([n, LONG])[0] == n for n in range(count)))
+    for thread in threads: thread.join()
+    return good
+]==] }, { functions = FUNCTIONS, limits = { calls = 2000 } })
+    assert.is_nil(err, tostring(err))
+    assert.same({ true, true, true, true }, { table.unpack(out) })
+  end)
+
+  it("does not wait for a coroutine that was given up", function()
+    local held
+    local out, err = run({ language = "python", input = 1, code = [==[
+import asyncio
+from noether import acall, same
+async def both():
+    try:
+        await asyncio.wait_for(acall("hold"), 0.2)
+    except asyncio.TimeoutError:
+        pass
+    return await acall("same", "next")
+def execute(n):
+    return [asyncio.run(both()), same("last")]
+]==] }, { functions = {
+      hold = function(_, call) held = call:later() end,
+      same = function(value)
+        if value == "last" then held:answer("late") end
+        return value
+      end,
+    } })
+    assert.is_nil(err, tostring(err))
+    assert.same({ "next", "last" }, { out[1], out[2] })
+  end)
+
   it("is shared by the jobs of a Bash stage, one after the other", function()
     local out, err = run({ language = "bash", input = 1, code = [==[
 execute() {
@@ -138,6 +228,7 @@ execute() {
   wait
   noether -v LAST same '"end"'
   [ ! -s "$TMPDIR/wrong" ] && echo "$LAST"
+  rm "$TMPDIR/wrong"
 }]==] }, { effects = { "Process", { Call = "same" } }, functions = FUNCTIONS })
     assert.is_nil(err, tostring(err))
     assert.equal("end", out)

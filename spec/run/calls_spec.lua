@@ -604,6 +604,7 @@ helper.over({ backends = BACKENDS, starts = helper.STARTS }, "under %s, begun by
         javascript = 'const { writeSync } = require("fs");\nfunction execute(data) {\n'
           .. '  process.on("exit", () => writeSync(5, Buffer.from(data)));\n'
           .. '  return "answer";\n}\n',
+        bash = RAW.bash:gsub("execute%(%) {", '%0 echo \'"answer"\';'):gsub("sleep 60", ":"),
       }
 
       for language, code in pairs(AFTER) do
@@ -625,6 +626,9 @@ helper.over({ backends = BACKENDS, starts = helper.STARTS }, "under %s, begun by
           python = "import os, noether\ndef execute(n):\n    os.close(5)\n"
             .. "    try: noether.call('f', 1)\n"
             .. "    except (noether.CallError, OSError): return 'gone'\n",
+          javascript = 'const { closeSync } = require("fs");\nconst { f } = require("noether");\n'
+            .. "async function execute() {\n  await f(1);\n  closeSync(5);\n"
+            .. '  return f(1).catch(() => "gone");\n}\n',
           bash = 'execute() { exec 5>&-; noether -v R f 1 2>/dev/null || echo \'"gone"\'; }',
         } do
           local out, err = run{ language = language, code = code, functions = { f = same } }

@@ -108,6 +108,31 @@ def execute(name):
     end
   end)
 
+  it("that vanish when they have been judged fail the run", function()
+    helper.write(dir .. "/data", '"x"\n')
+    local access = sys.access
+    sys.access = function(path, ...)
+      local ok, message, errno = access(path, ...)
+      if path == dir .. "/data" then os.remove(path) end
+      return ok, message, errno
+    end
+    local passed, out, err, info = pcall(noether.execute, {
+      language = "bash", isolation = backend, timeout_secs = 60,
+      code = 'execute() { read -r line <data; echo "$line"; }',
+      files = { data = { path = dir .. "/data" } },
+    })
+    sys.access = access
+    assert.is_true(passed, out)
+    assert.is_nil(out)
+    if backend == "none" then -- there a link leads to it
+      assert.same({ "stage_failed", true }, { err.kind, err.message:find "No such file" ~= nil })
+    else
+      assert.same({ "sandbox_failed", "ENOENT" }, { err.kind, err.errno })
+      assert.is_truthy(err.hint)
+      assert.is_nil(info.result)
+    end
+  end)
+
   if not helper.is_root() then
     helper.for_each_user(function()
       it("are refused unrun where this user may not read them", function()

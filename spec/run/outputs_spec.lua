@@ -289,6 +289,16 @@ execute() { printf 1 >a.txt; head -c 1000000 /dev/zero >b.txt; echo 1; }
 end)
 
 describe("outputs", function()
+  if helper.is_admin() then
+    it("are no devices", function()
+      local _, err, info = run("none", "execute() { mknod zero.txt c 1 5; : >x.txt; echo 1; }",
+        { outputs = { "*.txt" } }, "bash")
+      assert.is_nil(err, tostring(err))
+      assert.same({ "x.txt" }, names_of(info))
+      assert.is_true(warned(info, "'zero.txt' was left out: it is no"))
+    end)
+  end
+
   it("are collected a slice a step", function()
     local executor = assert(noether.executor{ isolation = "none" })
     local dir = helper.tmpdir()

@@ -3,6 +3,7 @@
  * src/core/json_scan.h for the tags. */
 #include "json.h"
 
+#include <langinfo.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +206,13 @@ static int json_restore(lua_State *L)
     return 1;
 }
 
+/* json_point() -> the decimal point of this thread's locale */
+static int json_point(lua_State *L)
+{
+    lua_pushstring(L, nl_langinfo(RADIXCHAR));
+    return 1;
+}
+
 /* json_untag(text) -> text: takes the tags off what was encoded. */
 static int json_untag(lua_State *L)
 {
@@ -221,6 +229,7 @@ void noeL_open_json(lua_State *L)
     static const luaL_Reg functions[] = {{"json_scan", json_scan},
                                          {"json_restore", json_restore},
                                          {"json_untag", json_untag},
+                                         {"json_point", json_point},
                                          {NULL, NULL}};
     static const luaL_Reg methods[] = {{NULL, NULL}};
     static const luaL_Reg metamethods[] = {{"__gc", scan_close}, {NULL, NULL}};

@@ -37,7 +37,13 @@ local NAME_BYTES = 64 -- of a function's name: stage/functions.lua
 local FRAME_VALUES = 100000 -- in a frame; more would cost the host more than they do the stage
 local VALUE_BYTES = 64 -- of the host's memory, for each value that is kept
 local ENTRY_BYTES = 400 -- likewise, for each call that is listed
+local SHORTEST_FRAME, BRACE = 63, ("{"):byte() -- of what is sent
 local LISTED = 1000 -- calls are listed whatever they take
+local NULL_SHA256 = sys.sha256 "null"
+
+-- How a call begins that our own modules write. Ids of no more digits are numbers in every Lua.
+local PLAIN_CALL = '^{"type":"call","id":([1-9][0-9]*),"name":"([A-Za-z0-9_]+)","args":()'
+local ID_DIGITS, OWN_VALUES, CLOSING = 15, 4, ("}"):byte()
 
 local Calls = {}
 Calls.__index = Calls
@@ -99,8 +105,31 @@ local function note_end(self, call, text, fault)
   end
 end
 
+-- Of what unit a length has a byte that a shell could not tell: it sees none that is zero, and takes
+-- the first brace for the beginning of the frame.
+local function unclear_unit(size)
+  local unit = 1
+  while size >= unit do
+    local byte = math.floor(size / unit) % 256
+    if byte == BRACE or (byte == 0 and size >= 256 * unit) then return unit end
+    unit = 256 * unit
+  end
+  return nil
+end
+
+-- With blanks at its end, where a shell could not read it otherwise: policy/languages/bash.
+local function readable(frame)
+  local size = math.max(#frame, SHORTEST_FRAME)
+  local unit = size > SHORTEST_FRAME and unclear_unit(size)
+  while unit do
+    size = size - size % unit + unit
+    unit = unclear_unit(size)
+  end
+  return size > #frame and frame .. (" "):rep(size - #frame) or frame
+end
+
 local function send(self, frame)
-  if self.process then self.process:send_frame(frame) end
+  if self.process then self.process:send_frame(readable(frame)) end
 end
 
 -- The one end of a call: later ones, and those after the run, do nothing.
@@ -122,6 +151,7 @@ local function encoded(self, call, value)
     local fits, misfit = schemas.fits(output_schema, value, "result")
     if not fits then return nil, failure("call_failed", ("%s: %s"):format(call.name, misfit)) end
   end
+  if value == nil then return "null" end
   local text, reason = json.encode(value, "result")
   if not text then return nil, failure("call_failed", ("%s: %s"):format(call.name, reason)) end
   local most = self.limits.call_bytes
@@ -234,6 +264,7 @@ end
 
 -- Roughly what a value takes here, by its JSON: each value but the first follows one of these.
 local function bytes_in_host(text)
+  if #text < 2 or text == "null" then return #text end
   local _, values = text:gsub("[,%[{]", "")
   return #text + VALUE_BYTES * values
 end
@@ -252,7 +283,8 @@ local function new_entry(self, call, args, text)
   local is_short = #text <= SHOWN_BYTES
   local shown = is_short and args or texts.beginning(text, SHOWN_BYTES)
   local entry = {
-    name = call.name, args = shown, args_bytes = #text, args_sha256 = sys.sha256(text),
+    name = call.name, args = shown, args_bytes = #text,
+    args_sha256 = text == "null" and NULL_SHA256 or sys.sha256(text),
     started_secs = call.began - self.started, duration_secs = 0,
   }
   if self.journal then
@@ -266,7 +298,7 @@ end
 local function new_call(self, frame)
   local args = frame.args
   if args == nil then args = json.null end
-  local text = assert(json.canonical(args))
+  local text = args == json.null and "null" or assert(json.canonical(args))
   self.count = self.count + 1
   local call = setmetatable({
     calls = self, name = frame.name, key = frame.key, began = sys.clock(), fn = {},
@@ -320,8 +352,19 @@ local function with_unreadable_args(text, reason)
   return id and { type = "call", id = tonumber(id), name = name, unreadable = reason }
 end
 
--- A frame of a stranger; or what is wrong with it.
-local function read(self, text)
+-- A call as our own modules write it: what stands where is known, and no more is decoded than the
+-- arguments. Nil where it looks otherwise, or those are none.
+local function read_plain(text)
+  local id, name, at = text:match(PLAIN_CALL)
+  local is_plain = id and #id <= ID_DIGITS and #name <= NAME_BYTES and text:byte(-1) == CLOSING
+  if not is_plain then return nil end
+  local args = text:sub(at, -2)
+  local value = json.null
+  if args ~= "null" then value = json.decode(args, nil, FRAME_VALUES - OWN_VALUES) end
+  return value ~= nil and { key = id, name = name, args = value } or nil
+end
+
+local function read_any(text)
   local frame, reason = json.decode(text, nil, FRAME_VALUES)
   frame = frame or with_unreadable_args(text, reason)
   if type(frame) ~= "table" then return nil, reason or "it is no object" end
@@ -330,10 +373,17 @@ local function read(self, text)
   end
   frame.key = key_of(frame.id)
   if not frame.key then return nil, "its id is no whole number" end
-  if self.pending[frame.key] then return nil, "its id is that of another call" end
   if type(frame.name) ~= "string" then return nil, "it names no function" end
   frame.name = errors.clean(frame.name, NAME_BYTES)
   return frame
+end
+
+-- A frame of a stranger; or what is wrong with it.
+local function read(self, text)
+  local frame, reason = read_plain(text), nil
+  if not frame then frame, reason = read_any(text) end
+  if frame and self.pending[frame.key] then return nil, "its id is that of another call" end
+  return frame, reason
 end
 
 --- End the run, for a reason of the calls'. The first one stands.
@@ -392,6 +442,7 @@ end
 --- When something is to be looked at in any case.
 -- @treturn ?number seconds from now
 function Calls:timeout()
+  if self.in_flight == 0 then return nil end
   local earliest
   for _, call in pairs(self.pending) do
     local secs = call.fn.timeout_secs and call.began + call.fn.timeout_secs - sys.clock()
@@ -402,6 +453,7 @@ end
 
 --- Go on with what functions wait for.
 function Calls:step()
+  if self.in_flight == 0 and #self.handles == 0 then return end
   end_overdue(self)
   local waiting = {}
   for _, call in ipairs(self.handles) do

@@ -46,13 +46,18 @@ function Conversation:forget(call)
   self.watched[call] = nil
 end
 
--- In this order: a call that is over makes room for what the stage says next.
+-- In this order: a call that is over makes room for what the stage says next. What was waited for
+-- is done, and is not looked for again.
 function Conversation:step()
+  local over = self.looked
+  self.looked = nil
   if self.is_nudged then self.poller:alarm() end
   self.is_nudged = nil
   self.calls:step()
-  self.process:listen(self.calls:has_room())
-  local over = self.process:step()
+  if over == nil then
+    self.process:listen(self.calls:has_room())
+    over = self.process:step()
+  end
   watch(self)
   if over then self.calls:close() end
   return over
@@ -74,7 +79,8 @@ function Conversation:wait(secs)
   local most = self:timeout()
   if not most or (secs and secs < most) then most = secs end
   if self.is_alone and #self.calls.handles == 0 and not self.is_nudged then
-    self.process:step(most or math.huge)
+    local over = self.process:step(most or math.huge)
+    if self.calls:has_room() and not self.is_nudged then self.looked = over end
   else
     sys.poll({ self.process:pollfd() }, most, {})
   end

@@ -95,6 +95,7 @@ noether_on_command() {
 }
 
 noether_say() {
+  local LC_ALL=C
   noether_hold
   noether_channel_write "$1" || exit 0
   noether_ignore

@@ -3,9 +3,15 @@
 // The module `noether` of a stage: functions of its host, called over the channel. Calls give
 // promises, any number at once, answered in any order.
 const { Buffer } = require("buffer");
+const { writeSync } = require("fs");
 const net = require("net");
 
 const { parse, stringify } = JSON;
+
+const FD = Number(process.env.NOETHER_CHANNEL);
+const HEADER = 4;
+// A longer frame is none to the host, which would end the stage.
+const MOST = Number(process.env.NOETHER_CALL_BYTES || 2 ** 30);
 
 class CallError extends Error {
   constructor(kind, message) {
@@ -22,6 +28,7 @@ const waiting = new Map();
 // What has come and is no whole frame yet.
 let pieces = [];
 let size = 0;
+let missing = HEADER; // so many bytes have to be there before there is more to do
 
 // Of a session: who gets the frames that answer nothing.
 let listener = null;
@@ -40,18 +47,32 @@ function deliver(text) {
   else call.reject(new CallError(frame.kind || "call_failed", frame.message || ""));
 }
 
-function take(piece) {
-  pieces.push(piece);
-  size += piece.length;
-  while (size >= 4) {
-    if (pieces[0].length < 4) pieces = [Buffer.concat(pieces)];
-    const end = 4 + pieces[0].readUInt32LE(0);
-    if (size < end) return;
-    const all = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
-    pieces = all.length === end ? [] : [all.subarray(end)];
-    size -= end;
-    deliver(all.toString("utf8", 4, end));
+// All the frames that are whole; what is left of the bytes.
+function takeWhole(bytes) {
+  let at = 0;
+  while (bytes.length - at >= HEADER) {
+    const end = at + HEADER + bytes.readUInt32LE(at);
+    if (end > bytes.length) break;
+    const text = bytes.toString("utf8", at + HEADER, end);
+    at = end;
+    deliver(text);
   }
+  return bytes.subarray(at);
+}
+
+// What comes lies in a buffer that the next one will lie in.
+function take(count, buffer) {
+  const piece = buffer.subarray(0, count);
+  size += count;
+  if (size < missing) {
+    pieces.push(Buffer.from(piece));
+    return true;
+  }
+  const left = takeWhole(pieces.length === 0 ? piece : Buffer.concat([...pieces, piece]));
+  size = left.length;
+  pieces = size === 0 ? [] : [Buffer.from(left)];
+  missing = HEADER + (size < HEADER ? 0 : left.readUInt32LE(0));
+  return true;
 }
 
 function failAll(message) {
@@ -60,17 +81,29 @@ function failAll(message) {
 }
 
 function open() {
-  socket = new net.Socket({ fd: Number(process.env.NOETHER_CHANNEL) });
-  socket.on("data", take);
+  const onread = { buffer: Buffer.allocUnsafeSlow(65536), callback: take };
+  socket = new net.Socket({ fd: FD, onread });
   socket.on("error", (error) => failAll(error.message));
   socket.on("close", () => failAll("the host has closed the channel"));
 }
 
+// How much of it the socket takes at once. (It does not wait: net has seen to that.)
+function writeNow(bytes) {
+  try {
+    return writeSync(FD, bytes, 0, bytes.length);
+  } catch (error) {
+    if (error.code !== "EAGAIN") socket.destroy(error);
+    return error.code === "EAGAIN" ? 0 : bytes.length;
+  }
+}
+
 function send(frame) {
-  const body = Buffer.from(frame);
-  const header = Buffer.alloc(4);
-  header.writeUInt32LE(body.length);
-  socket.write(Buffer.concat([header, body]));
+  const length = Buffer.byteLength(frame);
+  const bytes = Buffer.allocUnsafe(HEADER + length);
+  bytes.writeUInt32LE(length, 0);
+  bytes.write(frame, HEADER, length, "utf8");
+  const written = socket.writableLength === 0 ? writeNow(bytes) : 0;
+  if (written < bytes.length) socket.write(bytes.subarray(written));
 }
 
 // A session ends with its channel.
@@ -92,10 +125,9 @@ function call(name, ...args) {
       reject(new CallError("input_invalid", `the arguments are not JSON: ${error.message}`));
       return;
     }
-    const most = Number(process.env.NOETHER_CALL_BYTES || 2 ** 30);
     const bytes = Buffer.byteLength(text);
-    if (bytes > most) {
-      const why = `the arguments have ${bytes} bytes, and limits.call_bytes is ${most}`;
+    if (bytes > MOST) {
+      const why = `the arguments have ${bytes} bytes, and limits.call_bytes is ${MOST}`;
       reject(new CallError("call_failed", why));
       return;
     }

@@ -91,7 +91,7 @@ class Held:
                 self.interrupts.raise_pending()
 
 
-def channel_class(base):
+def channel_class(base, Waiting):
     """The channel of a session: runs of cells come by it, too."""
 
     class Channel(base):
@@ -99,35 +99,43 @@ def channel_class(base):
             super().__init__(fd)
             self.interrupts = interrupts
             self.cells = []
+            self.idle = None  # while there is no cell
+
+        def undisturbed(self, how, *arguments):
+            with Held(self.interrupts):
+                return how(*arguments)
 
         def send(self, *arguments):
-            with Held(self.interrupts):
-                return super().send(*arguments)
+            self.undisturbed(super().send, *arguments)
 
-        def pump(self, is_over):
-            with Held(self.interrupts):
-                super().pump(is_over)
+        def send_all(self):
+            self.undisturbed(super().send_all)
 
-        def rest(self):
-            self.interrupts.wait(super().rest)
+        def await_frame(self, waiting):
+            self.undisturbed(super().await_frame, waiting)
 
-        def read_frame(self):
+        def sleep(self, turn):
+            self.interrupts.wait(super().sleep, turn)
+
+        def receive(self, size):
             self.interrupts.wait(select, [self.fd], [], [])
-            return super().read_frame()
+            return super().receive(size)
 
         def deliver(self, frame):
             if frame.get("type") == "run":
                 self.cells.append(frame)
+                if self.idle:
+                    self.idle.frame = frame
+                    self.idle.wake()
             else:
                 super().deliver(frame)
 
         def next_cell(self):
-            self.pump(lambda: self.cells)
+            self.idle = waiting = Waiting()
+            if not self.cells:
+                self.await_frame(waiting)
+            self.idle = None
             return self.cells.pop(0)
-
-        def answer(self, text):
-            data = text.encode("utf-8", "backslashreplace")
-            self.write(len(data).to_bytes(4, "little") + data)
 
     return Channel
 
@@ -278,7 +286,7 @@ class Session:
         flush()
         if self.channel.fd < 0:
             os._exit(0)  # a forked copy has come to the cell's end
-        self.channel.answer(text)
+        self.channel.write(text)
 
 
 def flush():
@@ -318,11 +326,13 @@ def serve(own_runner, fd, has_functions):
     runner = own_runner
     interrupts = Interrupts()
     interrupts.listen()
-    make = runner.helper("make", "channel.py")
-    channel = channel_class(runner.helper("Channel", "channel.py"))(fd, interrupts)
+    make, base, waiting = (
+        runner.helper(name, "channel.py") for name in ("make", "Channel", "Waiting")
+    )
+    channel = channel_class(base, waiting)(fd, interrupts)
     make(channel, runner.encode, runner.decode, has_functions)
     session = Session(channel, interrupts)
-    channel.answer('{"type":"ready"}')
+    channel.write('{"type":"ready"}')
     while True:
         try:
             cell = channel.next_cell()
