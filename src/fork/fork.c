@@ -124,8 +124,9 @@ APART static pid_t copy(const struct order *order)
     return pid;
 }
 
-/* Nothing of the server's stays open but what is kept, and the link has its number; below it are
- * the numbers that the run gets, which nothing else may take until then. */
+/* Nothing of the server's stays open but what is kept, and the link has its
+ * number; below it are the numbers that the run gets, which nothing else may
+ * take until then. */
 static int leave_server(int link)
 {
     if (link != LINK_FD && dup3(link, LINK_FD, O_CLOEXEC) < 0)

@@ -431,7 +431,8 @@ M.stage_hints = {
     hint = "an event loop is running: await it, instead of running another" },
   { find = { "await is only valid in async", '"await" can only be used inside',
       "await isn't allowed in non%-async" }, hint = ASYNC_JAVASCRIPT },
-  { find = { "^ReferenceError: require is not defined" },
+  { find = { "^ReferenceError: require is not defined",
+      "^ReferenceError: Cannot determine intended module format" },
     hint = "with import, export or await at its top the code is an ES module: import in the place"
       .. " of require" },
   { find = { "^EOFError", "^ReferenceError: prompt is not defined",

@@ -50,7 +50,7 @@ local function hear(self, text)
   if self.state ~= "starting" or not line then return end
   local said = json.decode(line, nil, 1000)
   if type(said) == "table" and said.type == "serving" and type(said.namespaces) == "table" then
-    self.state, self.namespaces = "proving", said.namespaces
+    self.state, self.namespaces, self.keeps = "proving", said.namespaces, said.keeps == true
     self.failed = spares.failed_imports(said.failed)
     self.until_secs = sys.clock() + PROOF_SECS
   else
@@ -122,7 +122,7 @@ local function judge_proof(self, copy)
   local found = json.decode(result.stdout, nil, PROOF_BYTES)
   local problem = walls.problem(found, self.found, {
     processes = plan.sandbox.processes, calls = plan.calls ~= nil, namespaces = self.namespaces,
-    directory = plan.sandbox.work_dir
+    keeps = self.keeps, directory = plan.sandbox.work_dir
       or descriptions.home_of(plan.sandbox, plan.sandbox.backend),
   })
   if problem and result.reason ~= "exit" then problem = "its probe ended by " .. result.reason end

@@ -34,12 +34,20 @@ local function text_of(value)
   return "{" .. table.concat(parts, " ") .. "}"
 end
 
-local function expected(processes, calls, directory)
+-- Its streams, its code, a library's own, the channel.
+local function descriptors(facts)
+  local list = { 0, 1, 2, 3 }
+  if facts.keeps then list[#list + 1] = 4 end
+  if facts.calls then list[#list + 1] = 5 end
+  return list
+end
+
+local function expected(facts)
   return {
     numbers = { 3, 1, 3, 3 }, ids = { INSIDE_ID, INSIDE_ID, INSIDE_ID, INSIDE_ID },
-    descriptors = calls and { 0, 1, 2, 3, 5 } or { 0, 1, 2, 3 }, processes = { 1, 3 },
-    private = { {}, {}, {} }, interfaces = { "lo" }, directory = directory,
-    fork = processes and "done" or "EPERM",
+    descriptors = descriptors(facts), processes = { 1, 3 },
+    private = { {}, {}, {} }, interfaces = { "lo" }, directory = facts.directory,
+    fork = facts.processes and "done" or "EPERM",
   }
 end
 
@@ -90,15 +98,15 @@ end
 -- @tparam table found what the probe told, decoded
 -- @tparam ?table before what it told in another copy of the same server
 -- @tparam table facts `processes` (whether it may start some), `calls` (whether it has a channel),
--- `directory` (where it starts), `namespaces` (the server's, by kind)
+-- `keeps` (whether a library keeps a descriptor), `directory` (where it starts), `namespaces` (the
+-- server's, by kind)
 -- @treturn ?string nil if all is
 function M.problem(found, before, facts)
   if type(found) ~= "table" or type(found.attempts) ~= "table" or type(found.status) ~= "table"
     or type(found.namespaces) ~= "table" then
     return "the probe has told nothing"
   end
-  local wanted = expected(facts.processes, facts.calls, facts.directory)
-  return differs(found, wanted, "") or differs(found.status, STATUS, "status ")
+  return differs(found, expected(facts), "") or differs(found.status, STATUS, "status ")
     or attempted(found.attempts) or landlock_problem(found)
     or shared_namespace(found.namespaces, facts.namespaces) or random_problem(found, before)
 end

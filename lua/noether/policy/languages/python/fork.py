@@ -202,14 +202,18 @@ def serve_copies(prepare, has_imports, encode, directory):
         helper, before, after = load_helper(directory)
         failed = import_alone(prepare, has_imports)
         problem = unfit()
-        if is_open(LIBRARY):
+        keeps = is_open(LIBRARY)
+        if keeps:
             helper.noe_fork_keep(LIBRARY)
     except BaseException as error:
         problem = "%s: %s" % (type(error).__name__, error)
     if problem:
         tell('{"type":"unfit","reason":%s}' % encode(problem[:1000]))
         os._exit(0)
-    tell('{"type":"serving","failed":%s,"namespaces":%s}' % (encode(failed), encode(namespaces())))
+    tell(
+        '{"type":"serving","failed":%s,"namespaces":%s,"keeps":%s}'
+        % (encode(failed), encode(namespaces()), encode(keeps))
+    )
     # Each page that a copy writes to is copied then: whatever can be done here is done here.
     before()
     if helper.noe_fork_serve() != 0:

@@ -29,8 +29,8 @@ function findEsbuild() {
   return undefined;
 }
 
-const [major, minor] = answer.version.split(".").map(Number);
-const strips = major > 22 || (major === 22 && minor >= 18);
+// Debian builds a node that could, by its version, without what does it.
+const strips = Boolean(process.features.typescript);
 if (!strips) answer.compiler = findEsbuild();
 if (!strips && !answer.compiler) {
   console.error(`node ${answer.version} knows no types, and there is no esbuild in PATH`);
