@@ -95,4 +95,15 @@ describe("check-layers", function()
       assert.equal(1, code)
     end)
   end
+
+  it("refuses a row that is too long to be read at a glance", function()
+    local tool = helper.read(helper.root .. "/tools/test/check-layers.lua")
+    local own = helper.tmpdir() .. "/check-layers.lua"
+    local row = '{ "a", "b", "c", "d", "e", "f", "g", "h", "i" },'
+    helper.write(own, (tool:gsub("local LAYERS = {\n", "%0  " .. row .. "\n", 1)))
+    local output, code = helper.shell(("%s %s %s"):format(helper.quote(helper.lua), own,
+      helper.quote(helper.root)))
+    assert.truthy(output:find("layer 1 names 9 modules", 1, true), output)
+    assert.equal(1, code)
+  end)
 end)

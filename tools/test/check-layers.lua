@@ -8,13 +8,17 @@
 local root = assert(arg[1], "usage: check-layers.lua ROOT")
 
 -- From the bottom up. A Lua module may require what is below it and, without
--- going in a circle, what is beside it; "x.*" is all that lies under x.
+-- going in a circle, what is beside it; "x.*" is all that lies under x. What is
+-- `alone` requires nothing else of the project, for the reason that is said.
+local NOTHING, ONLY_COMPAT =
+  "a leaf requires nothing", "a leaf requires only noether.compat"
 local LAYERS = {
   { "core", "redis", "signals", "terminal" },
-  { "compat", "base64", "resource", "reference" },
-  { "error", "later", "options", "inspect", "text", "tables", "paths", "written",
-    "hosts" },
-  { "policy.*" },
+  { "compat", "base64", "resource", alone = NOTHING },
+  { "reference" }, -- what help() shows, which the build writes
+  { "text", "tables", "paths", "later", "written", alone = ONLY_COMPAT },
+  { "error", "options", "inspect", "hosts", alone = ONLY_COMPAT },
+  { "policy.*", alone = "a policy is pure and stands alone" },
   { "sys", "json", "probe" },
   { "sandbox.*" },
   { "process", "set", "timer" },
@@ -41,24 +45,10 @@ local ONLY_BY = {
   ["argparse"] = { "cli.*" },
 }
 
--- What requires nothing else of the project.
-local ALONE = {
-  ["policy.*"] = "a policy is pure and stands alone",
-  ["compat"] = "a leaf requires nothing",
-  ["base64"] = "a leaf requires nothing",
-  ["resource"] = "a leaf requires nothing",
-  ["text"] = "a leaf requires only noether.compat",
-  ["later"] = "a leaf requires only noether.compat",
-  ["tables"] = "a leaf requires only noether.compat",
-  ["paths"] = "a leaf requires only noether.compat",
-  ["written"] = "a leaf requires only noether.compat",
-  ["hosts"] = "a leaf requires only noether.compat",
-  ["inspect"] = "a leaf requires only noether.compat",
-  ["error"] = "a leaf requires only noether.compat",
-  ["options"] = "a leaf requires only noether.compat",
-}
+-- A row is read at a glance: what is more wants a folder.
+local MOST_IN_A_ROW = 8
 
--- What those may require all the same.
+-- What those that stand alone may require all the same.
 local FOR_ALL = { compat = true, resource = true, base64 = true }
 
 -- By directory or file: what its `#include "..."` may name (as a prefix of the
@@ -121,8 +111,16 @@ local function own_name(module)
 end
 
 local function reason_to_stand_alone(name)
-  for pattern, reason in pairs(ALONE) do
-    if covers(pattern, name) then return reason end
+  local layer = LAYERS[layer_of(name)]
+  return layer and layer.alone
+end
+
+local function check_rows()
+  for layer, patterns in ipairs(LAYERS) do
+    if #patterns > MOST_IN_A_ROW then
+      refuse("tools/test/check-layers.lua", 1, "layer %d names %d modules: a folder "
+        .. "would be one", layer, #patterns)
+    end
   end
 end
 
@@ -271,6 +269,7 @@ local function check_c_file(file)
   end
 end
 
+check_rows()
 check_lua()
 for _, file in ipairs(files("src include", "*.[ch]")) do check_c_file(file) end
 os.exit(found == 0, true)
