@@ -11,6 +11,7 @@ local caching = require "noether.executor.answers"
 local calls = require "noether.run.calls"
 local verdict = require "noether.run.verdict"
 local config = require "noether.executor.config"
+local effects = require "noether.stage.effects"
 local errors = require "noether.error"
 local isolation = require "noether.policy.isolation"
 local noether = require "noether"
@@ -336,6 +337,14 @@ describe("docs/isolation.md", function()
     end
     assert.same(sorted_keys(words), sorted_keys(
       rows_under("What each word of `enforced` means", text)))
+  end)
+
+  it("has a row for every effect, and so has the README", function()
+    for _, page in ipairs{ text, helper.read(helper.root .. "/README.md") } do
+      for _, name in ipairs(effects.names()) do
+        assert.truthy(page:find("\n|[^|\n]*%f[%w]" .. name .. "%f[%W]"), name)
+      end
+    end
   end)
 
   it("lists the limits and the backends", function()

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 require "spec.support.helper"
+local effects = require "noether.stage.effects"
 local sys = require "noether.sys"
 local values = require "noether.cli.values"
 
@@ -48,6 +49,16 @@ local WRONG = {
 }
 
 describe("words as values", function()
+  it("shows how each effect is written that carries something", function()
+    for _, name in ipairs(effects.names()) do
+      if effects.field(name) then
+        local effect, reason = values.effect(name:lower() .. ":x")
+        assert.is_nil(effect)
+        assert.truthy(reason:find("write " .. name .. "=x", 1, true), reason)
+      end
+    end
+  end)
+
   for name, cases in pairs(RIGHT) do
     it("takes " .. name, function()
       for word, value in pairs(cases) do

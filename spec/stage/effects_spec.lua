@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 require "spec.support.helper"
 local effects = require "noether.stage.effects"
+local json = require "noether.json"
+local tables = require "noether.tables"
 
 describe("effects.parse", function()
   it("takes names, short tables and the wire form, and gives the wire form sorted", function()
@@ -111,7 +113,23 @@ describe("effects.parse", function()
   end)
 end)
 
+local SAMPLES = { hosts = { "a.example:1" }, path = "/data", cents = 1, model = "m", name = "f" }
+
 describe("effects.allows", function()
+  it("covers what opens or costs anything by nothing but an effect that says so", function()
+    local nothing = assert(effects.parse{})
+    for _, name in ipairs(effects.names()) do
+      local field = effects.field(name)
+      local declared = assert(effects.parse{
+        field and { effect = name, [field] = assert(SAMPLES[field], field) } or name,
+      })
+      local whole = tables.merged(declared, { list = nothing.list })
+      local opens_nothing = json.canonical(whole) == json.canonical(nothing)
+      assert.equal(opens_nothing, effects.allows(nothing, declared) == true, name)
+      assert.is_true(effects.allows(declared, declared), name)
+    end
+  end)
+
   local cases = {
     { {}, { "Pure", "Fallible", "NonDeterministic" } },
     { {}, { "Network" }, "Network" },

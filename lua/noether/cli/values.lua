@@ -118,10 +118,15 @@ function M.hosts_with_ports(word)
   return expected("HOST:PORT (and -- before the command)", word)
 end
 
+-- How a word is read that an effect carries, by the field that it becomes.
+local CARRIED = {
+  path = M.path, hosts = M.hosts,
+  cents = function(value) return tonumber(value) or value end,
+}
+
 local function carried(name, value)
-  if name == "FsRead" or name == "FsWrite" then return M.path(value) end
-  if name == "Cost" then return tonumber(value) or value end
-  if name == "Network" then return M.hosts(value) end
+  local read = CARRIED[effects.field(name)]
+  if read then return read(value) end
   return value
 end
 
@@ -129,8 +134,9 @@ end
 local function respelt(word)
   local name, value = word:match("^([%w_]+)%s*[:( ]%s*([^%s)]+)%)?$")
   if not name or value:sub(1, 1) == ":" then return nil end
-  for _, known in ipairs{ "FsRead", "FsWrite", "Cost", "Llm", "Call" } do
-    if known:lower() == name:lower() then return ("%s=%s"):format(known, value) end
+  for _, known in ipairs(effects.names()) do
+    local is_it = effects.field(known) and known:lower() == name:lower()
+    if is_it then return ("%s=%s"):format(known, value) end
   end
   return nil
 end

@@ -3,6 +3,7 @@
 local hosts = require "noether.hosts"
 local options = require "noether.options"
 local paths = require "noether.paths"
+local tables = require "noether.tables"
 
 local M = {}
 
@@ -46,29 +47,92 @@ local function function_field(value)
   return value
 end
 
--- What each effect carries: nothing (false), or a field and its check. Network may do without: it
--- is all of it then.
+local function any_contains(parents, path)
+  for _, parent in ipairs(parents) do
+    if paths.is_within(path, parent) then return true end
+  end
+  return false
+end
+
+local function contains(list, value)
+  for _, item in ipairs(list) do
+    if item == value then return true end
+  end
+  return false
+end
+
+local function adds_process(parsed)
+  parsed.process = true
+end
+
+local function covers_process(allowed)
+  return allowed.process
+end
+
+local function covers_network(allowed, effect)
+  if allowed.network or not effect.hosts then return allowed.network end
+  local ok, host = hosts.covers(allowed.hosts or {}, effect.hosts)
+  return ok, host and { effect = "Network", hosts = { host } }
+end
+
+-- Of each effect: `field` and `check`, of the value that it carries, if any; `optional`: it may do
+-- without, and is all of it then; `adds(parsed, effect)`, what it adds to the whole, if it opens or
+-- costs anything; `covers(allowed, effect, declared)`, whether an executor allows that, and which
+-- part of it it does not. What adds and says no more is covered by nothing.
 local EFFECTS = {
-  Pure = false,
-  Fallible = false,
-  NonDeterministic = false,
-  Network = { "hosts", hosts.parse, optional = true },
-  Process = false,
-  Unknown = false,
-  FsRead = { "path", path_field },
-  FsWrite = { "path", path_field },
-  Cost = { "cents", cents_field },
-  Llm = { "model", model_field },
-  Call = { "name", function_field },
+  Pure = {},
+  Fallible = {},
+  NonDeterministic = {},
+  Network = {
+    field = "hosts", check = hosts.parse, optional = true, covers = covers_network,
+    adds = function(parsed, effect)
+      parsed.network, parsed.hosts = not effect.hosts, effect.hosts
+    end,
+  },
+  Process = { adds = adds_process, covers = covers_process },
+  Unknown = { adds = adds_process, covers = covers_process },
+  FsRead = {
+    field = "path", check = path_field,
+    adds = function(parsed, effect) parsed.reads[#parsed.reads + 1] = effect.path end,
+    covers = function(allowed, effect)
+      return any_contains(allowed.reads, effect.path) or any_contains(allowed.writes, effect.path)
+    end,
+  },
+  FsWrite = {
+    field = "path", check = path_field,
+    adds = function(parsed, effect) parsed.writes[#parsed.writes + 1] = effect.path end,
+    covers = function(allowed, effect) return any_contains(allowed.writes, effect.path) end,
+  },
+  Cost = {
+    field = "cents", check = cents_field,
+    adds = function(parsed, effect) parsed.cost = (parsed.cost or 0) + effect.cents end,
+    covers = function(allowed, _, declared) return declared.cost <= (allowed.cost or 0) end,
+  },
+  Llm = {
+    field = "model", check = model_field,
+    adds = function(parsed, effect) parsed.llm[#parsed.llm + 1] = effect.model end,
+    covers = function(allowed, effect) return contains(allowed.llm, effect.model) end,
+  },
+  Call = {
+    field = "name", check = function_field,
+    adds = function(parsed, effect) parsed.calls[#parsed.calls + 1] = effect.name end,
+    covers = function(allowed, effect)
+      return contains(allowed.calls, effect.name) or contains(allowed.calls, "*")
+    end,
+  },
 }
 
-local function known_names()
-  local names = {}
-  for name in pairs(EFFECTS) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return table.concat(names, ", ")
+--- The names of all effects, sorted.
+-- @treturn {string,...}
+function M.names()
+  return tables.sorted_names(EFFECTS)
+end
+
+--- What an effect carries.
+-- @tparam string name
+-- @treturn ?string the field of its wire form; nil: nothing, or there is no such effect
+function M.field(name)
+  return EFFECTS[name] and EFFECTS[name].field
 end
 
 -- The name that was meant, whatever its case.
@@ -83,20 +147,19 @@ end
 local function unknown(name)
   local meant = meant_by(name)
   return ("unknown effect '%s' (%s)"):format(tostring(name),
-    meant and ("did you mean '%s'?"):format(meant) or "known: " .. known_names())
+    meant and ("did you mean '%s'?"):format(meant) or "known: " .. table.concat(M.names(), ", "))
 end
 
 -- { FsRead = "/data" } and { effect = "FsRead", path = "/data" } -> "FsRead", "/data"
 local function open_table(item)
   if item.effect ~= nil then
-    local carried = EFFECTS[item.effect]
+    local field = M.field(item.effect)
     for key in pairs(item) do
-      if key ~= "effect" and not (carried and key == carried[1]) then
+      if key ~= "effect" and key ~= field then
         return nil, ("%s has no field '%s'"):format(tostring(item.effect), tostring(key))
       end
     end
-    if carried then return item.effect, item[carried[1]] end
-    return item.effect
+    return item.effect, field and item[field]
   end
   local name, value = next(item)
   if name == nil or next(item, name) ~= nil then
@@ -111,47 +174,32 @@ local function parse_one(item)
     name, value = open_table(item)
     if name == nil then return nil, value end
   end
-  local carried = EFFECTS[name]
-  if carried == nil then
+  local known = EFFECTS[name]
+  if known == nil then
     return nil, unknown(name)
-  elseif not carried or (carried.optional and value == nil) then
+  elseif not known.field or (known.optional and value == nil) then
     if value ~= nil then return nil, name .. " carries no value" end
     return { effect = name }
   end
-  local clean, expected = carried[2](value)
+  local clean, expected = known.check(value)
   if clean == nil then return nil, ("%s: expected %s"):format(name, expected) end
-  return { effect = name, [carried[1]] = clean }
+  return { effect = name, [known.field] = clean }
 end
 
 --- An effect as people read it: "Network", "Network(example.com:443, ...)", "FsRead(/data)".
 -- @tparam table effect in wire form
 -- @treturn string
 function M.format(effect)
-  local carried = EFFECTS[effect.effect]
-  local value = carried and effect[carried[1]]
-  if not carried or (carried.optional and not value) then return effect.effect end
+  local value = effect[M.field(effect.effect)]
+  if value == nil then return effect.effect end
   if type(value) == "table" then value = table.concat(value, ", ") end
   return ("%s(%s)"):format(effect.effect, tostring(value))
 end
 
--- What each effect adds to the whole; the rest open nothing and cost nothing.
-local ADDS = {
-  Network = function(parsed, effect)
-    parsed.network, parsed.hosts = not effect.hosts, effect.hosts
-  end,
-  Process = function(parsed) parsed.process = true end,
-  Unknown = function(parsed) parsed.process = true end,
-  FsRead = function(parsed, effect) parsed.reads[#parsed.reads + 1] = effect.path end,
-  FsWrite = function(parsed, effect) parsed.writes[#parsed.writes + 1] = effect.path end,
-  Cost = function(parsed, effect) parsed.cost = (parsed.cost or 0) + effect.cents end,
-  Llm = function(parsed, effect) parsed.llm[#parsed.llm + 1] = effect.model end,
-  Call = function(parsed, effect) parsed.calls[#parsed.calls + 1] = effect.name end,
-}
-
 -- Whether it can be said by its name alone.
 local function stands_alone(name)
-  local fields = EFFECTS[name]
-  return fields == false or fields ~= nil and fields.optional == true
+  local known = EFFECTS[name]
+  return known ~= nil and (known.optional == true or not known.field)
 end
 
 local function check_list(list)
@@ -216,46 +264,11 @@ function M.parse(list)
     calls = {} }
   for index, text in ipairs(texts) do
     parsed.list[index] = by_text[text]
-    local add = ADDS[by_text[text].effect]
+    local add = EFFECTS[by_text[text].effect].adds
     if add then add(parsed, by_text[text]) end
   end
   return parsed
 end
-
-local function any_contains(parents, path)
-  for _, parent in ipairs(parents) do
-    if paths.is_within(path, parent) then return true end
-  end
-  return false
-end
-
-local function contains(list, value)
-  for _, item in ipairs(list) do
-    if item == value then return true end
-  end
-  return false
-end
-
--- Whether `allowed` covers one declared effect; and which part of it it does not, if not all of it.
--- What opens nothing and costs nothing always is.
-local COVERS = {
-  Network = function(allowed, effect)
-    if allowed.network or not effect.hosts then return allowed.network end
-    local ok, host = hosts.covers(allowed.hosts or {}, effect.hosts)
-    return ok, host and { effect = "Network", hosts = { host } }
-  end,
-  Process = function(allowed) return allowed.process end,
-  Unknown = function(allowed) return allowed.process end,
-  FsRead = function(allowed, effect)
-    return any_contains(allowed.reads, effect.path) or any_contains(allowed.writes, effect.path)
-  end,
-  FsWrite = function(allowed, effect) return any_contains(allowed.writes, effect.path) end,
-  Cost = function(allowed, _, declared) return declared.cost <= (allowed.cost or 0) end,
-  Llm = function(allowed, effect) return contains(allowed.llm, effect.model) end,
-  Call = function(allowed, effect)
-    return contains(allowed.calls, effect.name) or contains(allowed.calls, "*")
-  end,
-}
 
 --- Whether a stage declares no more than is allowed.
 -- @tparam table allowed parsed
@@ -264,8 +277,9 @@ local COVERS = {
 -- @treturn ?string
 function M.allows(allowed, declared)
   for _, effect in ipairs(declared.list) do
-    local covers, ok, part = COVERS[effect.effect], true, nil
-    if covers then ok, part = covers(allowed, effect, declared) end
+    local known = EFFECTS[effect.effect]
+    local ok, part = not known.adds, nil
+    if known.covers then ok, part = known.covers(allowed, effect, declared) end
     if not ok then return nil, M.format(part or effect) end
   end
   return true
