@@ -242,12 +242,6 @@ local function copy_supervisor(failed)
   return core.use_supervisor(path) == true
 end
 
--- Whether the run gets a directory of its own on the host.
-local function has_own_directory(sandbox)
-  return sandbox ~= nil
-    and (sandbox.backend == "landlock" or (sandbox.backend == "none" and sandbox.private == true))
-end
-
 -- Links whose place is relative lie in that directory.
 local function placed(links, dir)
   local list = {}
@@ -268,7 +262,7 @@ local function start_in_directory(argv, given, sandbox)
   end
   sandbox.private_dir, sandbox.links = dir, placed(sandbox.links, dir)
   local env = given.env
-  if sandbox.backend == "landlock" then
+  if sandbox.backend ~= "none" then
     env = tables.merged(env, { HOME = dir, TMPDIR = dir })
   elseif given.private_tmp then
     env = tables.merged(env, { TMPDIR = dir })
@@ -278,7 +272,7 @@ local function start_in_directory(argv, given, sandbox)
 end
 
 local function start_either(argv, given, sandbox)
-  if has_own_directory(sandbox) then
+  if sandbox and descriptions.has_own_directory(sandbox) then
     return start_in_directory(argv, given, tables.merged(sandbox)) -- a tail call
   end
   return start_core(argv, given, sandbox, given.env) -- a tail call

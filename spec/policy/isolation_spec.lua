@@ -159,7 +159,7 @@ describe("isolation.describe", function()
   it("shows the script where it lies to backends without a root of their own", function()
     assert.equal("/stage", isolation.script_dir{ files_dir = "/cache/ab12" })
     for _, backend in ipairs{ "none", "landlock" } do
-      local opts = { backend = backend, files_dir = "/cache/ab12" }
+      local opts = { backend = backend, in_place = true, files_dir = "/cache/ab12" }
       assert.equal("/cache/ab12", isolation.script_dir(opts))
       assert.same(bind("/cache/ab12"), describe_effects({}, opts).ro_binds[1])
     end
@@ -171,7 +171,7 @@ describe("isolation.describe", function()
       ro_binds = { bind("/usr/share/zoneinfo/Etc/UTC", "/etc/localtime"), bind("/opt", "/usr") },
       links = RUNTIME.links,
     }
-    local description = describe_effects({}, { backend = "landlock" }, runtime)
+    local description = describe_effects({}, { backend = "landlock", in_place = true }, runtime)
     local required = {}
     for _, item in ipairs(description.ro_binds) do
       if not item.optional then required[#required + 1] = item end

@@ -10,7 +10,8 @@ describe("a sandbox description", function()
   it("is one of the host's own paths where the backend has no root of its own", function()
     for _, backend in ipairs(config.EXECUTOR_OPTIONS.isolation) do
       local made = isolation.describe(EFFECTS, { ro_binds = {} }, {
-        backend = backend, files_dir = "/cache/ab12",
+        backend = backend, in_place = descriptions.sees_host_paths(backend),
+        files_dir = "/cache/ab12",
       })
       local in_place = descriptions.sees_host_paths(backend)
       local place = in_place and "/cache/ab12" or "/stage"
@@ -31,6 +32,14 @@ describe("a sandbox description", function()
     assert.is_nil(descriptions.place_of({ ro_binds = binds }, "native", "/s"))
     assert.is_nil(descriptions.place_of({}, "bwrap", "/c"))
     assert.equal("/c", descriptions.place_of({}, "landlock", "/c"))
+  end)
+
+  it("gives a run a directory on the host where there is no private one", function()
+    for _, backend in ipairs(descriptions.BACKENDS) do
+      local expected = backend ~= "none" and descriptions.sees_host_paths(backend)
+      assert.equal(expected, descriptions.has_own_directory{ backend = backend }, backend)
+    end
+    assert.is_true(descriptions.has_own_directory{ backend = "none", private = true })
   end)
 
   it("is completed in a copy by where to start, where there can be one place", function()

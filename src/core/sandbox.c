@@ -164,11 +164,37 @@ static bool is_at_or_below_any(const char *path, const struct noe_bind *list,
     return false;
 }
 
+/* What a backend is. */
+struct traits {
+    bool known;
+    bool in_place;   /* everything lies where it does on the host */
+    bool holds_list; /* of hosts */
+};
+
+static struct traits traits_of(const struct noe_sandbox *sandbox)
+{
+    switch (sandbox->backend) { /* no default: the compiler names what is new */
+    case NOE_BACKEND_NONE:
+        return (struct traits){.known = true};
+    case NOE_BACKEND_BWRAP:
+    case NOE_BACKEND_NATIVE:
+        return (struct traits){.known = true, .holds_list = true};
+    case NOE_BACKEND_LANDLOCK:
+        return (struct traits){.known = true, .in_place = true};
+    }
+    return (struct traits){.known = false};
+}
+
+bool noe_sandbox_is_in_place(const struct noe_sandbox *sandbox)
+{
+    return traits_of(sandbox).in_place;
+}
+
 const char *noe_sandbox_start_dir(const struct noe_sandbox *sandbox)
 {
     const char *dir = sandbox->work_dir;
 
-    if (dir == NULL || sandbox->backend == NOE_BACKEND_LANDLOCK ||
+    if (dir == NULL || noe_sandbox_is_in_place(sandbox) ||
         strcmp(dir, NOE_INSIDE_WORK) == 0 ||
         is_at_or_below_any(dir, sandbox->rw_binds, sandbox->rw_bind_count) ||
         is_at_or_below_any(dir, sandbox->ro_binds, sandbox->ro_bind_count) ||
@@ -187,7 +213,7 @@ static int check_work_dir(const struct noe_sandbox *sandbox,
     if (!is_plain_path(dir))
         return refuse(err, "work_dir", dir,
                       "must be an absolute path without '.', '..' or '//'");
-    if (sandbox->backend != NOE_BACKEND_LANDLOCK && is_reserved(dir) &&
+    if (!noe_sandbox_is_in_place(sandbox) && is_reserved(dir) &&
         !noe_inside_is_private(dir))
         return refuse(err, "work_dir", dir,
                       "is not allowed: /proc, /sys and /dev are private");
@@ -197,7 +223,7 @@ static int check_work_dir(const struct noe_sandbox *sandbox,
 /* A number that means nothing here must not be taken for no wall. */
 static int check_words(const struct noe_sandbox *sandbox, struct noe_error *err)
 {
-    if ((unsigned)sandbox->backend > NOE_BACKEND_LANDLOCK)
+    if (!traits_of(sandbox).known)
         return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "sandbox",
                              "there is no backend %d", (int)sandbox->backend);
     if ((unsigned)sandbox->network > NOE_NETWORK_NO_IP)
@@ -219,8 +245,7 @@ static int check_hosts(const struct noe_sandbox *sandbox, struct noe_error *err)
                              "a list of hosts has 1 to %d entries, and its "
                              "network is the list",
                              NOE_HOSTS_MAX);
-    if (listed && sandbox->backend != NOE_BACKEND_NATIVE &&
-        sandbox->backend != NOE_BACKEND_BWRAP)
+    if (listed && !traits_of(sandbox).holds_list)
         return noe_error_set(err, NOE_FAULT_ARGUMENT, 0, "sandbox",
                              "only native and bwrap can hold a list of hosts");
     for (size_t i = 0; i < sandbox->host_count; i++)
@@ -266,7 +291,7 @@ int noe_sandbox_check(const struct noe_sandbox *sandbox, struct noe_error *err)
         return -1;
     if (check_work_dir(sandbox, err) != 0)
         return -1;
-    if (sandbox->backend == NOE_BACKEND_LANDLOCK)
+    if (noe_sandbox_is_in_place(sandbox))
         return check_names(sandbox, err);
     if (sandbox->backend == NOE_BACKEND_NONE && sandbox->private_dir != NULL)
         return check_private_dir(sandbox, err);
@@ -501,22 +526,22 @@ char **noe_sandbox_bwrap_argv(const struct noe_sandbox *sandbox,
     return finish(&argv, err);
 }
 
-/* Behind walls of either kind. What is known only when it runs (Landlock, a
- * fresh /proc) the process adds. */
-uint32_t noe_sandbox_enforced(const struct noe_sandbox *sandbox,
-                              const struct noe_limits *limits)
+static uint32_t enforced_in_place(const struct noe_sandbox *sandbox)
+{
+    return NOE_ENFORCED_SECCOMP | NOE_ENFORCED_NO_NEW_PRIVS |
+           NOE_ENFORCED_CAPS |
+           (sandbox->processes ? 0 : NOE_ENFORCED_NO_PROCESS);
+}
+
+/* By walls of either kind. */
+static uint32_t enforced_by_walls(const struct noe_sandbox *sandbox,
+                                  const struct noe_limits *limits)
 {
     uint32_t bits = NOE_ENFORCED_USER_NS | NOE_ENFORCED_MOUNT_NS |
                     NOE_ENFORCED_PID_NS | NOE_ENFORCED_IPC_NS |
                     NOE_ENFORCED_UTS_NS | NOE_ENFORCED_SECCOMP |
                     NOE_ENFORCED_NO_NEW_PRIVS | NOE_ENFORCED_CAPS;
 
-    if (sandbox == NULL || sandbox->backend == NOE_BACKEND_NONE)
-        return 0;
-    if (sandbox->backend == NOE_BACKEND_LANDLOCK)
-        return NOE_ENFORCED_SECCOMP | NOE_ENFORCED_NO_NEW_PRIVS |
-               NOE_ENFORCED_CAPS |
-               (sandbox->processes ? 0 : NOE_ENFORCED_NO_PROCESS);
     bool native = sandbox->backend == NOE_BACKEND_NATIVE;
     if (native)
         bits |= NOE_ENFORCED_CGROUP_NS;
@@ -538,4 +563,23 @@ uint32_t noe_sandbox_enforced(const struct noe_sandbox *sandbox,
     if (leaves_root && limits != NULL && limits->processes != NOE_UNLIMITED)
         bits |= NOE_ENFORCED_PIDS_RLIMIT;
     return bits;
+}
+
+/* What is known only when it runs (Landlock, a fresh /proc) the process adds.
+ */
+uint32_t noe_sandbox_enforced(const struct noe_sandbox *sandbox,
+                              const struct noe_limits *limits)
+{
+    if (sandbox == NULL)
+        return 0;
+    switch (sandbox->backend) { /* one that is not named here holds nothing */
+    case NOE_BACKEND_NONE:
+        break;
+    case NOE_BACKEND_BWRAP:
+    case NOE_BACKEND_NATIVE:
+        return enforced_by_walls(sandbox, limits);
+    case NOE_BACKEND_LANDLOCK:
+        return enforced_in_place(sandbox);
+    }
+    return 0;
 }

@@ -13,6 +13,10 @@ int noe_sandbox_check(const struct noe_sandbox *sandbox, struct noe_error *err);
 /* Likewise for where a bind's source leads when its links are followed. */
 int noe_sandbox_check_source(const char *resolved, struct noe_error *err);
 
+/* Whether everything lies where it does on the host, and rules say what of it
+ * may be touched. */
+bool noe_sandbox_is_in_place(const struct noe_sandbox *sandbox);
+
 /* The directory that has to be made for the program to start in; NULL: it will
  * be there, bound or private. */
 const char *noe_sandbox_start_dir(const struct noe_sandbox *sandbox);

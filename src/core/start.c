@@ -376,7 +376,7 @@ static struct noe_process *new_process(struct noe_launcher *launcher,
     p->owner = noe_pid_own();
     p->supervised = options->supervise;
     p->walled = noe_request_has_sandbox(options) &&
-                options->sandbox->backend != NOE_BACKEND_LANDLOCK;
+                !noe_sandbox_is_in_place(options->sandbox);
     p->wrapped = noe_request_has_sandbox(options) &&
                  options->sandbox->backend == NOE_BACKEND_BWRAP;
     p->native = p->walled && !p->wrapped;

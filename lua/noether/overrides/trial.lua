@@ -82,7 +82,8 @@ local function try_isolation(loaded, _, grants)
   for _, list in ipairs(SAMPLE_EFFECTS) do
     local declared = assert(effects.parse(list))
     local ok, description = loaded:call("isolation", "describe", declared, RUNTIME, {
-      files_dir = "/srv/stage", limits = {}, grants = grants, backend = "native", environ = {},
+      files_dir = "/srv/stage", limits = {}, grants = grants, backend = "native", in_place = false,
+      environ = {},
     })
     local err = description
     if ok then

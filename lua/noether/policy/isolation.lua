@@ -199,11 +199,6 @@ local function allowlist(network)
   return names
 end
 
--- Whether a backend has no root of its own, so that everything is where it lies on the host.
-local function is_in_place(backend)
-  return backend == "none" or backend == "landlock"
-end
-
 local function under_own_names(binds)
   local renamed = {}
   for _, bind in pairs(binds) do
@@ -213,10 +208,10 @@ local function under_own_names(binds)
 end
 
 --- Where a stage's script files are for its interpreter.
--- @tparam table opts `files_dir`, `backend` as for @{describe}
+-- @tparam table opts `files_dir`, `in_place` as for @{describe}
 -- @treturn string
 function M.script_dir(opts)
-  return is_in_place(opts.backend) and opts.files_dir or M.stage_dir
+  return opts.in_place and opts.files_dir or M.stage_dir
 end
 
 --- The sandbox of a stage.
@@ -224,14 +219,14 @@ end
 -- `writes` (paths)
 -- @tparam table runtime `ro_binds` (paths or `{ source, target }`), `links`
 -- @tparam table opts `files_dir` (absolute path of the script files on the host), `backend` (its
--- name), `limits` (by name, over @{limits}), `environ` (the host's variables, for certificates)
+-- name), `in_place` (it has no root of its own: everything is where it lies on the host), `limits`
+-- (by name, over @{limits}), `environ` (the host's variables, for certificates)
 -- @treturn table `ro_binds`, `rw_binds` (lists of `{ source, target[, optional] }`, sorted by
 -- target: a narrower one comes later and wins), `links`, `work_dir`, `network` ("none", "host" or
 -- "list"), `hosts` (of the list), `processes` (boolean), `env_allowlist`, `limits` (without those
--- that are none); for "landlock" and "none" every bind has its source's own name, and there are no
--- links
+-- that are none); in place every bind has its source's own name, and there are no links
 function M.describe(effects, runtime, opts)
-  local in_place = is_in_place(opts.backend)
+  local in_place, by_rules = opts.in_place, opts.in_place and opts.backend ~= "none"
   local writable, readable = {}, {}
   add_given(writable, effects.writes)
   add_given(readable, effects.reads)
@@ -240,7 +235,7 @@ function M.describe(effects, runtime, opts)
     add_given(readable, M.configuration_paths, true)
     if effects.process then add_given(readable, M.program_paths, true) end
   end
-  if opts.backend == "landlock" then add_given(readable, M.landlock_paths, true) end
+  if by_rules then add_given(readable, M.landlock_paths, true) end
   local outside = effects.network or effects.hosts ~= nil
   if outside then
     add_given(readable, effects.network and M.network_paths or M.list_paths, true)
@@ -256,7 +251,7 @@ function M.describe(effects, runtime, opts)
     ro_binds = without_doubles(readable, writable),
     rw_binds = sorted(writable),
     links = copy_links(not in_place and runtime.links or nil, readable, writable),
-    work_dir = opts.backend ~= "landlock" and M.work_dir or nil,
+    work_dir = not by_rules and M.work_dir or nil,
     network = effects.network and "host" or effects.hosts and "list" or "none",
     hosts = not effects.network and effects.hosts or nil,
     processes = effects.process == true,

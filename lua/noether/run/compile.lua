@@ -36,7 +36,8 @@ local NO_EFFECTS = { list = {}, network = false, process = false, reads = {}, wr
 -- What the compiler may see, described as for a stage that declares nothing.
 local function describe(job)
   local called, description = job.policies:call("isolation", "describe", NO_EFFECTS, job.runtime, {
-    limits = LIMITS, grants = {}, backend = job.backend, environ = job.executor.environ,
+    limits = LIMITS, grants = {}, backend = job.backend,
+    in_place = descriptions.sees_host_paths(job.backend), environ = job.executor.environ,
   })
   if not called then return nil, description end
   local judged, err = guard.check(description, {

@@ -5,6 +5,7 @@
 -- whether there is such a thing to be opened. What the stage says is a stranger's: nothing is
 -- opened by it, and whoever reads it decides.
 local compat = require "noether.compat"
+local descriptions = require "noether.sandbox.description"
 local effects = require "noether.stage.effects"
 local errors = require "noether.error"
 local hosts = require "noether.hosts"
@@ -202,7 +203,7 @@ local function brought_along(job, parsed)
   parsed = tables.merged(parsed, { network = parsed.network or parsed.hosts ~= nil })
   local called, description = job.policies:call("isolation", "describe", parsed, job.runtime, {
     files_dir = job.files_dir, limits = {}, grants = {}, backend = job.backend,
-    environ = job.executor.environ,
+    in_place = descriptions.sees_host_paths(job.backend), environ = job.executor.environ,
   })
   local list = tables.merged(job.policies:data("isolation", "unmissed_paths") or {})
   for _, bind in ipairs(called and description.ro_binds or {}) do

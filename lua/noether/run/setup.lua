@@ -207,7 +207,8 @@ function M.describe(job, realpath)
   if not able then return nil, unable end
   local called, description = job.policies:call("isolation", "describe", job.effects, job.runtime, {
     files_dir = job.files_dir, limits = process_limits(job.call.limits), grants = job.call.grants,
-    backend = job.backend, environ = job.executor.environ,
+    backend = job.backend, in_place = descriptions.sees_host_paths(job.backend),
+    environ = job.executor.environ,
   })
   if not called then return nil, description end
   local judged, err = guard.check(description, {

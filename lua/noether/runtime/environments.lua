@@ -329,7 +329,7 @@ function M.describe(base, wanted, context, allowed_to)
   end
   local called, description = wanted.policies:call("isolation", "describe", effects, base, {
     limits = allowed_to.limits, grants = {}, backend = wanted.chosen.backend,
-    environ = context.environ,
+    in_place = descriptions.sees_host_paths(wanted.chosen.backend), environ = context.environ,
   })
   if not called then return nil, description end
   local judged, err = guard.check(description, {

@@ -67,6 +67,15 @@ function M.sees_host_paths(backend)
   return IN_PLACE[backend] == true
 end
 
+--- Whether a run gets a directory of its own on the host.
+-- @tparam table description with a backend
+-- @treturn boolean
+function M.has_own_directory(description)
+  local backend = description.backend
+  if backend == "none" then return description.private == true end
+  return IN_PLACE[backend] == true
+end
+
 -- The first wrong field of a table, if there is one.
 local function wrong_field(value, spec, within)
   for name, item in pairs(value) do
