@@ -8,13 +8,12 @@ import os
 import sys
 
 CHANNEL = 5
+SAMPLE = '{"a": [1, 2.5, "b", null]}'
 
 
-def write_frame(text):
+def frame(text):
     data = text.encode("utf-8", "backslashreplace")
-    rest = memoryview(len(data).to_bytes(4, "little") + data)
-    while rest:
-        rest = rest[os.write(CHANNEL, rest) :]
+    return len(data).to_bytes(4, "little") + data
 
 
 def read(size):
@@ -42,10 +41,10 @@ def import_all(names):
 def rehearse(encode, decode):
     """What is slow the first time in each process."""
     compile("def execute(input):\n    return input\n", "stage.py", "exec", dont_inherit=True)
-    encode(decode('{"a": [1, 2.5, "b", null]}'))
+    encode(decode(SAMPLE))
 
 
-prepared = []  # what prepare has returned, once that is done
+prepared = []  # the frame that says so, once prepare is done
 
 
 def prepare(imports, encode, decode):
@@ -54,19 +53,23 @@ def prepare(imports, encode, decode):
     rehearse(encode, decode)
     gc.collect()
     gc.freeze()
-    prepared.append(failed)
+    prepared.append(frame('{"type":"ready","failed":%s}' % encode(failed)))
     return failed
 
 
 def wait_for_request(imports, encode, decode):
     """The request, once there is one. The channel is kept open where the stage has calls."""
     os.set_inheritable(CHANNEL, False)
-    failed = prepared[0] if prepared else prepare(imports, encode, decode)
-    write_frame('{"type":"ready","failed":%s}' % encode(failed))
-    frame = decode(read(int.from_bytes(read(4), "little")).decode("utf-8"))
+    if not prepared:
+        prepare(imports, encode, decode)
+    rest = prepared[0]
+    while rest:
+        rest = rest[os.write(CHANNEL, rest) :]
+    encode(decode(SAMPLE))  # a copy that waits has its memory for this by then
+    request = decode(read(int.from_bytes(read(4), "little")).decode("utf-8"))
     if "NOETHER_CHANNEL" not in os.environ:
         os.close(CHANNEL)
-    return frame
+    return request
 
 
 def forget(module):

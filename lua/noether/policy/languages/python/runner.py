@@ -125,21 +125,31 @@ decode, encode = codec()
 helpers = {}
 
 
+def read_file(path):
+    """Without what a file object brings with it: that is memory which each copy has to copy."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        source = part = os.read(fd, 16384)
+        while part:
+            part = os.read(fd, 65536)
+            source += part
+    finally:
+        os.close(fd)
+    return source
+
+
 def helper(name, file_name="failure.py"):
     """A function of a file beside this one."""
     if file_name not in helpers:
         path = os.path.join(DIRECTORY, file_name)
         scope = helpers[file_name] = {"__builtins__": __builtins__}
-        with open(path, "rb") as file:
-            source = file.read()
-        exec(compile(source, path, "exec"), scope)
+        exec(compile(read_file(path), path, "exec"), scope)
     return helpers[file_name][name]
 
 
 def load(path):
     """Runs the stage's code as the module `stage`, gives its execute."""
-    with open(path, "rb") as file:
-        source = file.read()
+    source = read_file(path)
     stage = Stage("stage")
     stage.__dict__["__file__"], stage.__loader__ = path, Loader(source)
     stage.__dict__["__builtins__"] = builtins
@@ -248,13 +258,16 @@ def write(fd, data):
         rest = rest[os.write(fd, rest) :]
 
 
+def print_to_stderr():
+    """Line by line: what a stage printed before it was killed is not lost."""
+    sys.stderr.reconfigure(line_buffering=True)
+    sys.stdout = sys.__stdout__ = sys.stderr
+
+
 def take_stdout():
     """Keeps descriptor 1 for the answer; whatever else writes there reaches standard error."""
     answer = os.dup(1)
     os.dup2(2, 1)
-    # Line by line: what a stage printed before it was killed is not lost.
-    sys.stderr.reconfigure(line_buffering=True)
-    sys.stdout = sys.__stdout__ = sys.stderr
     return answer
 
 
@@ -267,6 +280,7 @@ def open_channel():
 
 def hold_session():
     """Runs cells until the host has no more."""
+    print_to_stderr()
     take_stdout()
     helper("report")  # from now on a cell may have changed what compiles it
     fd = int(os.environ.pop("NOETHER_CHANNEL"))
@@ -282,9 +296,8 @@ def make_copies():
 def main():
     if SESSION:
         return hold_session()
-    if FORKS:
-        make_copies()
-    channel = [take_stdout()]
+    print_to_stderr()
+    channel = []
 
     def close():
         while channel:
@@ -292,6 +305,9 @@ def main():
 
     # Only this process may answer: where a fork of it comes to the stage's end, it ends.
     os.register_at_fork(after_in_child=close)
+    if FORKS:
+        make_copies()
+    channel.append(take_stdout())
     status = 0
     finish_figures = helper("install", "figures.py")() if FIGURES else None
     try:
