@@ -4,6 +4,7 @@ local helper = require "spec.support.helper"
 local json = require "noether.json"
 local noether = require "noether"
 local resource = require "noether.resource"
+local support = require "spec.support.posix"
 
 local spares = require "noether.warm.spare"
 local tables = require "noether.tables"
@@ -181,6 +182,42 @@ if THERE then
       local key = "import multiprocessing\ndef execute(i):\n"
         .. "  return bytes(multiprocessing.current_process().authkey).hex()"
       assert.not_equal(check(executor, key), check(executor, key))
+      executor:close()
+    end)
+
+    it("draws numbers of numpy's that are its own", function()
+      -- Whatever else is in PATH: what the system's Python has is known.
+      helper.with_env({ PATH = "/usr/bin:/bin" }, function()
+        if os.execute "python3 -I -c 'import numpy' 2>/dev/null" ~= true then
+          return print "(the system's Python has no numpy)"
+        end
+        local executor = forking{ warm = { spares = 0, imports = { "numpy" } } }
+        local code = [[
+import numpy
+def execute(i):
+    global_bits = numpy.random.mtrand._rand.randint(2 ** 31)
+    return {
+        "rand": numpy.random.rand(), "global": int(global_bits),
+        "permutation": [int(n) for n in numpy.random.permutation(100)],
+        "default_rng": numpy.random.default_rng().random(),
+        "RandomState": numpy.random.RandomState().rand(),
+    } ]]
+        local first, second = check(executor, code), check(executor, code)
+        differ(first, second, { permutation = true })
+        assert.not_same(first.permutation, second.permutation)
+        executor:close()
+      end)
+    end)
+
+    it("is had by the host alone that started its server, and by no fork of it", function()
+      local executor = forking()
+      local stage = stage_of("def execute(i): return i")
+      assert.equal("cold", support.forked(function()
+        local output, _, info = executor:execute(stage, 1)
+        executor:close()
+        return output == 1 and info.start
+      end))
+      assert.equal(1, check(executor, "def execute(i): return i", 1))
       executor:close()
     end)
 
@@ -446,6 +483,15 @@ if THERE then
         assert.equal("cold", select(2, call(false)))
         executor:close()
       end
+    end)
+
+    it("does not serve where an import leaves it no descriptors", function()
+      local executor, pool, call = with_package("import resource\nvalue = pid = 0\n"
+        .. "resource.setrlimit(resource.RLIMIT_NOFILE, (7, 7))")
+      assert.is_nil(pool.fork_server)
+      assert.truthy(pool.no_fork_server)
+      assert.equal("cold", select(2, call(false)))
+      executor:close()
     end)
 
     it("is not waited for where an import does not come to its end", function()

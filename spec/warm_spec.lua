@@ -5,6 +5,8 @@ local noether = require "noether"
 local support = require "spec.support.posix"
 local sys = require "noether.sys"
 
+local support_dir = os.getenv "SPEC_BUILD" .. "/spec/support"
+
 local BACKENDS = { "native", "bwrap", "landlock", "none" }
 
 local STAGES = {
@@ -202,16 +204,30 @@ describe("what waits", function()
     local cache = helper.tmpdir()
     local executor = warmed("bash", 4, { cache_dir = cache, warm = { spares = 4 } })
     local function left()
-      local found = 0
+      local found = {}
       for _, name in ipairs(helper.list(cache .. "/scripts")) do
-        if name:sub(1, 1) == "." then found = found + 1 end
+        if name:sub(1, 1) == "." then found[#found + 1] = cache .. "/scripts/" .. name end
       end
       return found
     end
-    assert.equal(4, left())
+    assert.equal(1, #left())
+    assert.equal(4 + 1, #helper.list(left()[1])) -- and a lock
     noether.check(executor:execute(stage_of "bash", 1))
     executor:close()
-    assert.equal(0, left())
+    assert.same({}, left())
+  end)
+
+  it("is left alone by those who clean the cache, however old it looks", function()
+    local cache = helper.tmpdir()
+    local executor = warmed("python", 1, { cache_dir = cache, isolation = "none" })
+    helper.shell(("touch -d '3 hours ago' %s/scripts/.tmp-*"):format(cache))
+    local other = noether.check(noether.executor{ cache_dir = cache, isolation = "none" })
+    noether.check(other:execute(stage_of("bash", "execute() { echo 1; } # another"), 1))
+    other:close()
+    helper.shell(("NOETHER_CACHE_DIR=%s %s/bin/noether prune"):format(cache,
+      os.getenv "SPEC_BUILD"))
+    assert.equal("spare", select(3, executor:execute(stage_of "python", 1)).start)
+    executor:close()
   end)
 
   it("has the time of its request from when that comes", function()
@@ -411,11 +427,67 @@ io.write "\n"
     assert.is_true(helper.poll(function() return are_gone(output:match "^[%d ]+") end, 30))
   end)
 
-  it("that closes an executor with 50 that wait leaves nothing", function()
-    local executor = warmed("bash", 50, { isolation = "none", warm = { spares = 50 } })
-    assert.equal(50, executor:pools()[1].spares)
+  it("that closes an executor with 100 that wait leaves nothing", function()
+    local executor = warmed("bash", 100, { isolation = "none", warm = { spares = 100 } })
+    assert.equal(100, executor:pools()[1].spares)
+    local pids = {}
+    for _, pool in pairs(executor.pools_open.shapes) do
+      for index, spare in ipairs(pool.spares) do pids[index] = spare.process:pid() end
+    end
+    assert.equal(100, #pids)
     executor:close()
     assert.same({}, executor:pools())
+    pids = table.concat(pids, " ")
+    assert.is_true(helper.poll(function() return are_gone(pids) end, 30))
+  end)
+
+  -- The supervisors know the monotonic clock alone (src/jail has no other).
+  it("whose time of day jumps has what waits, its end and deadlines as before", function()
+    if helper.sanitized then return end -- nothing may be loaded before what these bring
+    local dir = helper.tmpdir()
+    helper.write(dir .. "/clock", string.pack("d", 0))
+    local output = helper.shell(("LD_PRELOAD=%s SPEC_CLOCK=%s %s -e %s 2>&1"):format(
+      helper.quote(support_dir .. "/clock.so"), helper.quote(dir .. "/clock"),
+      helper.quote(helper.lua), helper.quote([[
+local noether = require "noether"
+local sys = require "noether.sys"
+local clock = assert(io.open(os.getenv "SPEC_CLOCK", "r+b"))
+local function jump(secs)
+  local before = os.time()
+  clock:seek "set"
+  clock:write(string.pack("d", secs))
+  clock:flush()
+  assert(math.abs(os.time() - before) > 1e6, "it has not jumped")
+end
+local stage = { language = "bash", code = "execute() { while [ $1 = 0 ]; do :; done; echo $1; }",
+  effects = {} }
+local function waited(idle_secs)
+  local executor = noether.check(noether.executor{ isolation = "none",
+    warm = { spares = 4, idle_secs = idle_secs } })
+  noether.check(executor:warmup({ "bash" }, { spares = 4 }):wait())
+  return executor
+end
+local executor = waited(600)
+for n, secs in ipairs{ 1e8, -1e8, 2e9 } do
+  jump(secs)
+  local answer, err, info = executor:execute(stage, n)
+  print(answer, err, info.start, executor:pools()[1].problem)
+end
+jump(-1e7)
+local task = executor:start(stage, 0, { timeout_secs = 1 })
+task:wait(0.2)
+jump(1e9)
+print(task:state(), select(2, task:wait()).kind)
+executor:close()
+executor = waited(0.3)
+jump(-1e9)
+local deadline = sys.clock() + 60
+while #executor:pools() > 0 and sys.clock() < deadline do sys.poll({}, 0.05, {}) end
+print(#executor:pools())
+executor:close()]])))
+    local expected = ""
+    for n = 1, 3 do expected = expected .. n .. "\tnil\tspare\tnil\n" end
+    assert.equal(expected .. "run\ttimed_out\n0\n", output)
   end)
 
   it("that forks leaves them to its parent", function()

@@ -161,11 +161,16 @@ describe("cache:put_files", function()
     local scripts = cache.dir .. "/scripts"
     helper.write(scripts .. "/.tmp-old/file", "")
     helper.write(scripts .. "/.tmp-new/file", "")
+    for _, name in ipairs{ "dead", "lives" } do
+      helper.write(scripts .. "/.tmp-" .. name .. "/lock", "")
+    end
     helper.write(scripts .. "/other", "")
     helper.shell(([[cd %s && chmod 700 . && chmod 555 .tmp-old &&
-      touch -d '2 hours ago' .tmp-old other]]):format(scripts))
+      touch -d '2 hours ago' .tmp-old .tmp-dead .tmp-lives other]]):format(scripts))
+    local lock = assert(sys.lock(scripts .. "/.tmp-lives/lock"))
     local path = assert(cache:put_files(FILES))
-    assert.same({ ".tmp-new", path:match("%x+$"), "other" }, helper.list(scripts))
+    assert.same({ ".tmp-lives", ".tmp-new", path:match("%x+$"), "other" }, helper.list(scripts))
+    lock:close()
   end)
 
   it("is used by many processes at once", function()

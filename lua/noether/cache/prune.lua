@@ -116,8 +116,9 @@ end
 function Sweep:is_leftover(root, name)
   local since = tonumber(name:match(ASIDE))
   if not since and name:sub(1, 5) ~= ".tmp-" then return false end
-  local age = since and self.now - since or self:age(root .. "/" .. name)
-  if age and age > cache.LEFTOVER_SECS then self:collect_leftover(root, name) end
+  local path = root .. "/" .. name
+  local age = since and self.now - since or self:age(path)
+  if cache.is_left(path, age) then self:collect_leftover(root, name) end
   return true
 end
 

@@ -149,12 +149,28 @@ local function build(root, final, files, state)
   return ok, message, errno
 end
 
+--- Whether something unfinished was left by a process that is no more: it is old, and where it has
+-- a file `lock`, nobody holds that. (What waits for a request may wait for long, and to look old is
+-- enough that the time of day has jumped.)
+-- @tparam string path
+-- @tparam ?number age in seconds; nil: it is not there
+-- @treturn boolean
+function M.is_left(path, age)
+  if not age or age <= M.LEFTOVER_SECS then return false end
+  local stat = sys.stat(path)
+  if not stat or stat.type ~= "directory" or not sys.stat(path .. "/lock") then return true end
+  local lock = sys.lock(path .. "/lock", { wait = false })
+  if lock then lock:close() end
+  return lock ~= nil
+end
+
 -- What builders that died have left behind. Failures do not matter: the next one tries again.
 local function remove_leftovers(root)
   local now = sys.time()
   for _, name in ipairs(sys.list(root) or {}) do
-    local stat = name:sub(1, 5) == ".tmp-" and sys.stat(root .. "/" .. name)
-    if stat and now - stat.mtime > M.LEFTOVER_SECS then sys.remove_tree(root .. "/" .. name) end
+    local path = root .. "/" .. name
+    local stat = name:sub(1, 5) == ".tmp-" and sys.stat(path)
+    if stat and M.is_left(path, now - stat.mtime) then sys.remove_tree(path) end
   end
 end
 

@@ -326,6 +326,7 @@ local function add_spare(self, pool)
   local spare, err
   if serves(pool) then
     spare = spares.copy(pool.server, pool.shape, wait_secs)
+    pool.lacks_place = not spare
     if not spare then return false end
   else
     spare, err = spares.start(pool.shape, wait_secs)
@@ -384,8 +385,11 @@ function Pools:fill(job, wanted, task, is_late)
   while pool.server and not serves(pool) and not is_late() and not task.is_cancelled do
     task:pause(LOOK_SECS)
   end
-  pool.filling = true
-  self:renew(pool, math.max(wanted - #pool.spares, 0))
+  repeat
+    pool.filling, pool.lacks_place = true, nil
+    self:renew(pool, math.max(wanted - #pool.spares, 0))
+    if pool.lacks_place then task:pause(LOOK_SECS) end
+  until not pool.lacks_place or is_late() or task.is_cancelled
   while ready(pool) < #pool.spares and not is_late() and not task.is_cancelled do
     task:pause(LOOK_SECS)
     sweep_pool(pool)

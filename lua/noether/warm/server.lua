@@ -65,15 +65,15 @@ end
 -- @treturn ?string
 function M.start(shape, opts)
   local forks = shape.forks
-  local dir, message = spares.make_directory(shape.root, tables.merged(shape.server_files, {
+  local directory, message = spares.make_directory(shape.root, tables.merged(shape.server_files, {
     [forks.helper] = sys.fork_helper(), [shape.own] = "",
   }))
-  if not dir then return nil, message end
+  if not directory then return nil, message end
   local self = setmetatable({
-    shape = shape, dir = dir, state = "starting", until_secs = sys.clock() + START_SECS,
+    shape = shape, directory = directory, state = "starting", until_secs = sys.clock() + START_SECS,
     made = 0, proofs = 0, failed = {},
   }, Server)
-  self.plan = shapes.plan_in(shape, dir)
+  self.plan = shapes.plan_in(shape, directory.dir)
   descriptions.keep(self.plan.sandbox)
   local plan = tables.merged(self.plan, { limits = own_limits(self.plan) })
   local place = shape.script_dir .. "/" .. shape.own
@@ -82,7 +82,7 @@ function M.start(shape, opts)
     on_stdout = function(text) hear(self, text) end,
   })
   if not process then
-    sys.remove_tree(dir)
+    spares.remove_directory(directory)
     return nil, err.message
   end
   self.process, self.place = process, place
@@ -188,7 +188,10 @@ function Server:close()
   if self.proof then self.proof:close() end
   self.proof = nil
   self.process:close()
-  if self.process.owner == sys.getpid() then sys.remove_tree(self.dir) end
+  if self.directory and self.process.owner == sys.getpid() then
+    spares.remove_directory(self.directory)
+  end
+  self.directory = nil
 end
 
 return M

@@ -25,23 +25,66 @@ Spare.__index = Spare
 local FILE_MODE = 292 -- 0444, as of every script
 local DIRECTORY_MODE = 493 -- 0755
 
+-- Where the directories of this process are, by the cache's: each with a lock, for others to see
+-- that it lives.
+local homes = {}
+
+local function make_home(root)
+  local dir, message, errno = sys.mkdtemp(root .. "/.tmp-")
+  if not dir then return nil, message, errno end
+  local lock
+  lock, message, errno = sys.lock(dir .. "/lock", { wait = false })
+  if lock and sys.chmod(dir, DIRECTORY_MODE) then
+    return { dir = dir, lock = lock, count = 0, owner = sys.getpid() }
+  end
+  if lock then lock:close() end
+  sys.remove_tree(dir)
+  return nil, message, errno
+end
+
+-- One that is there, or another: in a fork of the host it is the parent's.
+local function home_of(root)
+  local home = homes[root]
+  if home and home.owner == sys.getpid() and sys.stat(home.dir) then return home end
+  local message, errno
+  home, message, errno = make_home(root)
+  if home then homes[root] = home end
+  return home, message, errno
+end
+
+--- Take a script's directory away.
+-- @tparam table place of @{make_directory}
+function M.remove_directory(place)
+  local home = place.home
+  sys.remove_tree(place.dir)
+  home.count = home.count - 1
+  if home.count > 0 then return end
+  if homes[place.root] == home then homes[place.root] = nil end
+  home.lock:close()
+  sys.remove_tree(home.dir)
+end
+
 --- Make the directory of a script, where the cache builds: what is left of a process that was
 -- killed goes by itself.
 -- @tparam string root
 -- @tparam table files text by name
--- @treturn ?string the path; or nil, a message and an errno
+-- @treturn ?table `dir`, its path, for @{remove_directory}; or nil, a message and an errno
 -- @treturn ?string
 -- @treturn ?string
 function M.make_directory(root, files)
-  local dir, message, errno = sys.mkdtemp(root .. "/.tmp-")
-  if not dir then return nil, message, errno end
-  local ok = true
+  local home, message, errno = home_of(root)
+  if not home then return nil, message, errno end
+  local dir
+  dir, message, errno = sys.mkdtemp(home.dir .. "/")
+  home.count = home.count + 1
+  local place = { root = root, home = home, dir = dir or home.dir .. "/none" }
+  local ok = dir
   for name, text in pairs(files) do
     if ok then ok, message, errno = sys.make_file(dir .. "/" .. name, text, FILE_MODE) end
   end
   if ok then ok, message, errno = sys.chmod(dir, DIRECTORY_MODE) end
-  if ok then return dir end
-  sys.remove_tree(dir)
+  if ok then return place end
+  M.remove_directory(place)
   return nil, message, errno
 end
 
@@ -80,20 +123,20 @@ end
 -- @treturn ?table nil and an error
 -- @treturn ?table
 function M.start(shape, wait_secs)
-  local dir, message, errno = M.make_directory(shape.root, shape.files)
-  if not dir then return nil, { message = message, errno = errno } end
+  local place, message, errno = M.make_directory(shape.root, shape.files)
+  if not place then return nil, { message = message, errno = errno } end
   local by_channel = shape.how == "channel"
   local self = setmetatable({
-    dir = dir, shape = shape, until_secs = sys.clock() + wait_secs, is_ready = not by_channel,
-    failed = {},
+    place = place, dir = place.dir, shape = shape, until_secs = sys.clock() + wait_secs,
+    is_ready = not by_channel, failed = {},
   }, Spare)
-  self.plan = shapes.plan_in(shape, dir)
+  self.plan = shapes.plan_in(shape, place.dir)
   local process, err = exec.start_ahead(self.plan, shape.private, {
     wait_secs = wait_secs, takes_input = not by_channel,
     on_frame = (by_channel or shape.plan.calls) and listener_of(self) or nil,
   })
   if not process then
-    sys.remove_tree(dir)
+    M.remove_directory(place)
     return nil, err
   end
   self.process = process
@@ -167,7 +210,8 @@ end
 
 --- What it leaves on disk goes. In a fork of the host it is the parent's.
 function Spare:tidy()
-  if self.dir and self.process.owner == sys.getpid() then sys.remove_tree(self.dir) end
+  if self.place and self.process.owner == sys.getpid() then M.remove_directory(self.place) end
+  self.place = nil
 end
 
 --- Give it up.
