@@ -221,6 +221,32 @@ print(said, attempt(lambda: socket.gethostbyname("listed.example") and None))
     cage.stop(proc)
   end)
 
+  it("keeps this machine's abstract sockets from it", function()
+    local name = ("\\0noether-%d"):format(server.port)
+    local code = ([[
+print(attempt(lambda: socket.socket(socket.AF_UNIX).connect("%s")))
+]]):format(name)
+    local listener = launch("none", ([[
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("%s")
+listener.listen()
+print("there", flush=True)
+listener.accept()
+print("reached", flush=True)
+]]):format(name))
+    assert.is_true(helper.poll(function()
+      listener:step()
+      return listener.said:find("there", 1, true) ~= nil
+    end, 60))
+    assert.equal("ECONNREFUSED\n", run(backend, code).stdout)
+    assert.equal("done\n", run("none", code).stdout)
+    assert.is_true(helper.poll(function()
+      listener:step()
+      return listener.said == "there\nreached\n"
+    end, 60))
+    cage.stop(listener)
+  end)
+
   it("holds no memory for what a host sends for ever and nobody reads", function()
     local proc = launch(backend, [[
 kept = []

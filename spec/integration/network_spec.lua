@@ -525,18 +525,19 @@ def execute(_):
 end)
 
 -- Whose queue is full does not say so: the connection is not answered.
-describe("a host that never answers a connection", function()
-  it("is given up after ten seconds, and named", function()
-    local _, err, info = run("native", { at(server.full) }, [[
+helper.over({ backends = { "native", "bwrap" } }, "a host that never answers a connection [%s]",
+  function(backend)
+    it("is given up after ten seconds, and named", function()
+      local _, err, info = run(backend, { at(server.full) }, [[
 def execute(port):
     speak(("127.0.0.1", port), "echo")
 ]], server.full)
-    assert.equal("stage_failed", err.kind)
-    assert.equal(at(server.full) .. " did not answer in time", err.hint)
-    assert.same({ { host = "127.0.0.1", port = server.full, reason = "connect_timed_out" } },
-      info.network.refused)
+      assert.equal("stage_failed", err.kind)
+      assert.equal(at(server.full) .. " did not answer in time", err.hint)
+      assert.same({ { host = "127.0.0.1", port = server.full, reason = "connect_timed_out" } },
+        info.network.refused)
+    end)
   end)
-end)
 
 describe("a list that asks", function()
   local function told(list, opts)
@@ -625,9 +626,9 @@ describe("a list that asks", function()
 end)
 
 -- In a world of its own, whose resolver is ours.
-local describe_hosts = helper.can_make_hosts() and describe or function() end
+local over_hosts = helper.can_make_hosts() and helper.over or function() end
 
-describe_hosts("a name of the list", function()
+over_hosts({ backends = { "native", "bwrap" } }, "a name of the list [%s]", function(backend)
   local HOST = [[
 local noether, json = require "noether", require "noether.json"
 local port, backend, list, code = arg[1], arg[2], json.decode(arg[3]), arg[4]
@@ -641,7 +642,7 @@ print((json.encode{ out = out, kind = err and err.kind, message = err and err.me
 
   local function world(getent, list, code, judge)
     local json = require "noether.json"
-    return hosts.world(getent, HOST, tostring(server.port), "native", json.encode(json.array(list)),
+    return hosts.world(getent, HOST, tostring(server.port), backend, json.encode(json.array(list)),
       TRY .. code, judge)
   end
 
