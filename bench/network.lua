@@ -57,7 +57,8 @@ local function set_up_rows(rounds)
   }
 end
 
--- Prints seconds: what connecting and one byte take, a line each; then what many bytes take.
+-- Prints seconds: what connecting and one byte take, a line each; then what many bytes take, in and
+-- out.
 local CLIENT = [[
 import socket, sys, time
 port, rounds, size = map(int, sys.argv[1:])
@@ -79,6 +80,15 @@ for _ in range(5):
     while left > 0:
         left -= sock.recv_into(room)
     print("bulk", time.perf_counter() - before)
+    sock.close()
+    before = time.perf_counter()
+    sock = speak("count")
+    left = size
+    while left > 0:
+        left -= sock.send(memoryview(room)[:left])
+    sock.shutdown(1)
+    sock.recv(100)
+    print("out", time.perf_counter() - before)
     sock.close()
 ]]
 
@@ -138,9 +148,10 @@ local function traffic_rows(port, rounds)
     client(options("list", { "127.0.0.1:" .. port }), port, rounds, relayed)
   end
   local rows = {}
-  for _, what in ipairs{ "first", "bulk" } do
+  local names_of = { first = "connect and first byte", bulk = "64 MiB", out = "64 MiB out" }
+  for _, what in ipairs{ "first", "bulk", "out" } do
     local floor = measure.summary(direct[what])
-    local name = what == "first" and "connect and first byte" or "64 MiB"
+    local name = names_of[what]
     rows[#rows + 1] = measure.row(name .. ", direct", floor, floor)
     rows[#rows + 1] = measure.row(name .. ", through the relay", measure.summary(relayed[what]),
       floor, what == "first" and 2 or nil)

@@ -15,7 +15,8 @@ exec 3<>/dev/tcp/web.test/$WEB
 printf "GET / HTTP/1.0\n\n" >&3
 grep -q hello <&3]] },
   { "getent", "getent ahostsv4 web.test && ! getent hosts other.test" },
-  { "search domains", "LOCALDOMAIN='corp.test svc.test' RES_OPTIONS=ndots:5 getent ahosts web.test" },
+  { "search domains",
+    "LOCALDOMAIN='corp.test svc.test' RES_OPTIONS=ndots:5 getent ahosts web.test" },
   { "DNS over TCP", "RES_OPTIONS=use-vc getent ahosts web.test" },
   { "musl, static", "./musl web.test $WEB" },
   { "python urllib", [[
