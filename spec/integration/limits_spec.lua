@@ -41,7 +41,7 @@ local CASES = {
 const { Worker } = require('worker_threads');
 async function execute() {
   const text = 'require("worker_threads").parentPort.once("message", () => process.exit())';
-  const all = Array.from({ length: 30 }, () => new Worker(text, { eval: true }));
+  const all = Array.from({ length: 14 }, () => new Worker(text, { eval: true }));
   await Promise.all(all.map((worker) => new Promise((resolve, reject) => {
     worker.on('exit', resolve).on('error', reject).postMessage(1);
   })));

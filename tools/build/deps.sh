@@ -47,6 +47,7 @@ test  luajit          luajit   likewise
 test  libluajit-5.1-dev -      likewise
 test  pkgconf         pkg-config finds flags for the examples
 test  tini            tini     takes over orphans of tests, and reaps them
+test  util-linux-extra pivot_root moves a test to a root of its own
 test  git             git      real work for the sandbox
 test  fish            fish     completes command lines
 test  zsh             zsh      likewise

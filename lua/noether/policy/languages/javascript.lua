@@ -105,6 +105,11 @@ end
 
 local MIN_HEAP_MIB = 16
 
+-- Newer nodes keep three spaces of up to 64 MiB for what is young, beside the heap that they are
+-- told of: as much as a small limit is.
+local ROOMY_MIB = 1024
+local YOUNG = "--max-semi-space-size=16"
+
 --- The command that runs a wrapped stage. Node cannot see what holds its memory, and would let its
 -- heap grow by what the whole machine has: it is told its share, all of it, so that it collects in
 -- time, and what is too much is still the limit's to say.
@@ -116,7 +121,9 @@ function M.argv(runtime, entry, opts)
   local bytes = opts and opts.limits and opts.limits.memory_bytes
   if not bytes then return { runtime.path, entry } end
   local mebibytes = math.max(math.floor(bytes / 2 ^ 20), MIN_HEAP_MIB)
-  return { runtime.path, ("--max-old-space-size=%d"):format(mebibytes), entry }
+  local heap = ("--max-old-space-size=%d"):format(mebibytes)
+  if mebibytes >= ROOMY_MIB then return { runtime.path, heap, entry } end
+  return { runtime.path, heap, YOUNG, entry }
 end
 
 --- Variables for a stage's environment: none; each one that node finds costs it time.
