@@ -51,8 +51,25 @@ execute() {
 ]],
 }
 
--- Seconds of so many at once, when all that they need is there.
+local THREADS = [[
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from noether import slow
+def execute(count):
+    ready = threading.Barrier(count)
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(lambda _: ready.wait(), range(count)))
+        began = perf_counter()
+        list(pool.map(lambda _: %s, range(count)))
+        return perf_counter() - began
+]]
+
+-- Seconds of so many at once, when all that they need is there. What threads take by themselves is
+-- seen by those that call nobody.
 local TOGETHER = {
+  asleep = { "python", THREADS:format(("time.sleep(%g)"):format(TAKES_SECS)) },
+  threads = { "python", THREADS:format "slow()" },
   asyncio = { "python", [[
 import asyncio
 from time import perf_counter
@@ -65,19 +82,6 @@ async def all_of(count):
     await together(count)
     return await together(count)
 def execute(count): return asyncio.run(all_of(count))
-]] },
-  threads = { "python", [[
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
-from noether import slow
-def execute(count):
-    ready = threading.Barrier(count)
-    with ThreadPoolExecutor(count) as pool:
-        list(pool.map(lambda _: ready.wait(), range(count)))
-        began = perf_counter()
-        list(pool.map(lambda _: slow(), range(count)))
-        return perf_counter() - began
 ]] },
   promises = { "javascript", [[
 import { slow } from "noether";
@@ -182,6 +186,8 @@ local function rows_of_many(executor, rounds)
     rows[#rows + 1] = measure.row(("%d calls at once that take 10 ms, %s, to one"):format(AT_ONCE,
       name), turns[name .. AT_ONCE], turns[name .. 1], 1.5)
   end
+  rows[#rows + 1] = measure.row(("%d threads that sleep 10 ms, to one"):format(AT_ONCE),
+    turns["asleep" .. AT_ONCE], turns.asleep1)
   return rows
 end
 

@@ -105,8 +105,8 @@ local function note_end(self, call, text, fault)
   end
 end
 
--- Of what unit a length has a byte that a shell could not tell: it sees none that is zero, and takes
--- the first brace for the beginning of the frame.
+-- Of what unit a length has a byte that a shell cannot tell: it sees no zeros, and takes the first
+-- brace for where the frame begins.
 local function unclear_unit(size)
   local unit = 1
   while size >= unit do
@@ -442,7 +442,7 @@ end
 --- When something is to be looked at in any case.
 -- @treturn ?number seconds from now
 function Calls:timeout()
-  if self.in_flight == 0 then return nil end
+  if self.in_flight == 0 or not self.has_deadlines then return nil end
   local earliest
   for _, call in pairs(self.pending) do
     local secs = call.fn.timeout_secs and call.began + call.fn.timeout_secs - sys.clock()
@@ -453,8 +453,8 @@ end
 
 --- Go on with what functions wait for.
 function Calls:step()
-  if self.in_flight == 0 and #self.handles == 0 then return end
-  end_overdue(self)
+  if self.has_deadlines then end_overdue(self) end
+  if #self.handles == 0 then return end
   local waiting = {}
   for _, call in ipairs(self.handles) do
     if not call.is_over then
@@ -525,6 +525,13 @@ function Calls:warning()
     self.unlisted)
 end
 
+local function has_deadlines(functions)
+  for _, fn in pairs(functions) do
+    if fn.timeout_secs then return true end
+  end
+  return false
+end
+
 -- Each run takes of a copy, entry by entry.
 local function copied(queues)
   if not queues then return nil end
@@ -544,7 +551,7 @@ function M.new(spec)
     functions = spec.functions, declared = spec.declared, limits = spec.limits,
     journal = spec.journal, journal_left = spec.limits.journal_bytes,
     list_left = spec.limits.journal_bytes, unlisted = 0,
-    replay = copied(spec.replay),
+    replay = copied(spec.replay), has_deadlines = has_deadlines(spec.functions),
     on_call = spec.on_call, list = {}, pending = {}, handles = {}, refusals = {}, count = 0,
     in_flight = 0, started = sys.clock(),
     deadline = sys.clock() + (spec.limits.timeout_secs or math.huge),
