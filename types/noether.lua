@@ -1164,7 +1164,7 @@ function noether.mcp.functions(argv, opts) end
 
 ---What to tell a model of functions that its code may call.
 ---@param functions table as given to an executor or a call
----@param language string "python", "javascript" or "bash"
+---@param language string one that comes with the library and can call functions, as "python"
 ---@return string
 function noether.functions_prompt(functions, language) end
 

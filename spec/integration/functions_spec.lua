@@ -346,7 +346,8 @@ describe("noether.functions_prompt", function()
       plain = same,
     }
     for language, text in pairs{ python = "from noether import price",
-      javascript = 'import { price } from "noether"', bash = "noether -v RESULT price" } do
+      javascript = 'import { price } from "noether"', ts = 'import { price } from "noether"',
+      bash = "noether -v RESULT price" } do
       local prompt = noether.functions_prompt(functions, language)
       assert.truthy(prompt:find("price: euros of a fruit", 1, true), prompt)
       assert.truthy(prompt:find(text, 1, true), prompt)

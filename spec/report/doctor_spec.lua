@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 local helper = require "spec.support.helper"
+local descriptions = require "noether.sandbox.description"
 local facts = require "noether.report.doctor.facts"
 local failures = require "noether.runtime.failures"
 local isolation = require "noether.isolation"
@@ -11,10 +12,14 @@ local sys = require "noether.sys"
 
 local CHECKS = {
   "kernel", "user_namespaces", "proc", "landlock", "seccomp", "cgroups", "supervisor", "bwrap",
-  "nix", "bash", "javascript", "python", "typescript", "cache", "environment", "isolation_native",
-  "isolation_bwrap", "isolation_landlock", "hosts", "fork_server",
-  "isolation_auto",
+  "nix",
 }
+for _, name in ipairs(languages.names()) do CHECKS[#CHECKS + 1] = name end
+for _, name in ipairs{ "cache", "environment" } do CHECKS[#CHECKS + 1] = name end
+for _, name in ipairs(descriptions.BACKENDS) do
+  if name ~= "none" then CHECKS[#CHECKS + 1] = "isolation_" .. name end
+end
+for _, name in ipairs{ "hosts", "fork_server", "isolation_auto" } do CHECKS[#CHECKS + 1] = name end
 
 local STATUSES = { ok = true, warn = true, missing = true }
 

@@ -55,6 +55,17 @@ describe("the languages of the library", function()
     assert.equal("cobol", languages.canonical("Cobol"))
   end)
 
+  it("have in their file what a model is told of them", function()
+    for _, name in ipairs(languages.names()) do
+      local language = languages.find(name)
+      assert.truthy(language.about:find("execute", 1, true), name)
+      assert.is_string(language.sample, name)
+      assert.equal(language.channel ~= nil, language.call_usage ~= nil, name)
+    end
+    assert.is_nil(languages.find "cobol")
+    assert.is_nil(languages.find(nil))
+  end)
+
   it("are one more where there is one file more", function()
     local dir = helper.tmpdir()
     helper.shell(("cp -R %s/lua %s/lua"):format(helper.quote(helper.root), dir))

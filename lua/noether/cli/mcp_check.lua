@@ -4,6 +4,7 @@
 local clients = require "noether.mcp.client"
 local errors = require "noether.error"
 local exits = require "noether.cli.exits"
+local languages = require "noether.stage.languages"
 local render = require "noether.cli.render"
 local rpc = require "noether.mcp.rpc"
 local sys = require "noether.sys"
@@ -12,14 +13,6 @@ local M = {}
 
 local TIMEOUT_SECS = 120 -- the first run of an interpreter may have to find it
 local INPUT, ANSWER = 21, "42"
-
--- The same in each language that comes with the library.
-local CODES = {
-  run_python = "def execute(n): return n * 2",
-  run_javascript = "function execute(n) { return n * 2; }",
-  run_typescript = "function execute(n: number): number { return n * 2; }",
-  run_bash = "execute() { echo $(($1 * 2)); }",
-}
 
 local function one_line(text)
   return (errors.clean((text:gsub("%s*\n%s*", "; ")), 400))
@@ -54,7 +47,8 @@ local function check_eras(self, client)
 end
 
 local function check_tool(self, client, tool)
-  local code = CODES[tool.name]
+  local language = languages.find(tool.name:match "^run_(.+)$")
+  local code = language and language.sample
   if not code then return self:say(true, tool.name, "offered, and not called") end
   local began = sys.clock()
   local result, err = ask(client, "tools/call", {

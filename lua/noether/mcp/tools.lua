@@ -7,6 +7,7 @@ local effects = require "noether.stage.effects"
 local errors = require "noether.error"
 local files = require "noether.mcp.files"
 local json = require "noether.json"
+local languages = require "noether.stage.languages"
 local schema = require "noether.stage.schema"
 local sessions = require "noether.mcp.sessions"
 local tables = require "noether.tables"
@@ -17,17 +18,6 @@ local M = {}
 -- Of a line that clients still read: they drop what is longer than ten times that.
 local MAX_TEXT_BYTES = 512 * 1024
 local MAX_LOG_BYTES = 32 * 1024
-
-local MEANING = {
-  python = "Python. Define execute(input) and return the answer: a JSON value.",
-  javascript = "JavaScript (node). Define function execute(input), which may be async, and return "
-    .. "the answer: a JSON value. ES modules and CommonJS both work.",
-  typescript = "TypeScript (node; types are not checked, and best kept to what can be blanked out: "
-    .. "no enum). Define function execute(input), which may be async, and return the answer: a "
-    .. "JSON value. ES modules and CommonJS both work.",
-  bash = "Bash. Define execute() { ... }; the input is JSON text in $1 and on standard input, and "
-    .. "what it prints is the answer: one JSON value.",
-}
 
 local function what_is_open(list)
   local names = {}
@@ -107,24 +97,27 @@ local function begin_run(server, language, arguments, on_log)
   return task, err, given.output_dir
 end
 
--- Languages that have packages.
-local function has_packages(executor, language)
-  local policies = executor.policies
-  local known = policies and policies:language(language)
-  return known and known.requires ~= nil or false
+-- What is said of a language where the code is run: by a policy of the executor's, if it has any.
+local function policy_of(executor, language)
+  return executor.policies and executor.policies:language(language) or {}
+end
+
+local function meaning(policy, language)
+  local own = languages.find(language)
+  return policy.about or own and own.about or ("Run %s."):format(language)
 end
 
 local function run_tool(server, language)
   local name = "run_" .. language
   local has_sessions = sessions.has(server.executor, language)
+  local policy = policy_of(server.executor, language)
   local about = ("%s It runs in a sandbox with %s. What it prints comes back as its log."):format(
-    MEANING[language] or ("Run %s."):format(language), what_is_open(server.effects))
+    meaning(policy, language), what_is_open(server.effects))
   return {
     name = name, language = language,
     listing = {
       name = name, description = about,
-      inputSchema = run_schema(server.timeout_secs, has_sessions,
-        has_packages(server.executor, language)),
+      inputSchema = run_schema(server.timeout_secs, has_sessions, policy.requires ~= nil),
       annotations = annotations(server.effects),
     },
     begin = function(arguments, on_log)

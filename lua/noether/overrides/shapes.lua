@@ -82,7 +82,7 @@ M.FIELDS = {
     env = { is_function }, check_input = { is_function }, compile = { is_function },
     mistake = { is_function }, optional = { is_boolean },
     requires = { expect("'pip' or 'npm'", function(v) return v == "pip" or v == "npm" end) },
-    wrap_session = { is_function }, forks = { is_forks },
+    wrap_session = { is_function }, forks = { is_forks }, about = { is_string },
     channel = { expect("1: the runner speaks the channel", function(v) return v == 1 end) },
     ahead = { expect("'stdin' or 'channel': how a process that was started ahead gets its request",
       function(v) return v == "stdin" or v == "channel" end) },

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --- Functions of the host that stages may call: as they are given, and as a model is told of them.
 local json = require "noether.json"
+local languages = require "noether.stage.languages"
 local options = require "noether.options"
 local schemas = require "noether.stage.schema"
 local tables = require "noether.tables"
@@ -49,19 +50,24 @@ function M.check(fname, functions)
   return checked
 end
 
-local USAGE = {
-  python = "from noether import %s    # keyword arguments; an error raises noether.CallError",
-  javascript = 'import { %s } from "noether";    // CommonJS: by require; returns a promise',
-  bash = "noether -v RESULT %s '{...}'    # JSON into RESULT; status 1 and a message on an error",
-}
+-- How stages of a language call a function.
+local function usage_of(language)
+  local known = type(language) == "string" and languages.find(languages.canonical(language))
+  if known and known.call_usage then return known.call_usage end
+  local able = {}
+  for _, name in ipairs(languages.names()) do
+    if languages.module(name).call_usage then able[#able + 1] = name end
+  end
+  return options.raise("functions_prompt: language: expected one of " .. table.concat(able, ", "))
+end
 
 local function one_line(text)
   return (text:gsub("%s+", " "))
 end
 
-local function describe(name, entry, language)
+local function describe(name, entry, usage)
   local lines = { ("%s: %s"):format(name, one_line(entry.description or "no description")) }
-  lines[2] = "  " .. USAGE[language]:format(name)
+  lines[2] = "  " .. usage:format(name)
   if entry.input_schema then
     lines[3] = "  arguments: " .. assert(json.canonical(entry.input_schema))
   end
@@ -73,7 +79,7 @@ end
 
 --- What to tell a model of functions that its code may call.
 -- @tparam table functions as given to an executor or a call
--- @tparam string language "python", "javascript" or "bash"
+-- @tparam string language one that comes with the library and can call functions, as "python"
 -- @treturn string
 -- @raise on what are no functions, or another language
 -- @usage
@@ -83,12 +89,10 @@ end
 -- --> price: euros of a fruit
 function M.prompt(functions, language)
   options.argument("functions_prompt", "functions", functions, "table")
-  if not USAGE[language] then
-    options.raise("functions_prompt: language: expected \"python\", \"javascript\" or \"bash\"")
-  end
+  local usage = usage_of(language)
   local checked, parts = M.check("functions_prompt", functions), {}
   for index, name in ipairs(tables.sorted_names(checked)) do
-    parts[index] = describe(name, checked[name], language)
+    parts[index] = describe(name, checked[name], usage)
   end
   return table.concat(parts, "\n")
 end

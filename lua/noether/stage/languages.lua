@@ -42,6 +42,16 @@ function M.module(name)
   return require(PREFIX .. name)
 end
 
+--- Likewise, where there may be none of that name.
+-- @param name
+-- @treturn ?table
+function M.find(name)
+  for _, known in ipairs(M.names()) do
+    if known == name then return M.module(name) end
+  end
+  return nil
+end
+
 local by_alias
 
 -- Which language answers to each name.

@@ -36,6 +36,17 @@ end
 -- The one path that the shell cannot follow by itself is the link in /proc.
 local PROBE = file "probe.sh"
 
+--- What a model is told that is to write such stages.
+M.about = "Bash. Define execute() { ... }; the input is JSON text in $1 and on standard input, and "
+  .. "what it prints is the answer: one JSON value."
+
+--- A stage that gives the double of its input, by which a server is tried.
+M.sample = "execute() { echo $(($1 * 2)); }"
+
+--- How a stage calls a function of its host, for a model: of its name.
+M.call_usage = "noether -v RESULT %s '{...}'    # JSON into RESULT; status 1 and a message on an "
+  .. "error"
+
 --- How an interpreter is found; fields as in the Python module.
 M.runtime = {
   programs = { "bash" },

@@ -38,6 +38,16 @@ end
 
 local PROBE = file "probe.js"
 
+--- What a model is told that is to write such stages.
+M.about = "JavaScript (node). Define function execute(input), which may be async, and return "
+  .. "the answer: a JSON value. ES modules and CommonJS both work."
+
+--- A stage that gives the double of its input, by which a server is tried.
+M.sample = "function execute(n) { return n * 2; }"
+
+--- How a stage calls a function of its host, for a model: of its name.
+M.call_usage = 'import { %s } from "noether";    // CommonJS: by require; returns a promise'
+
 --- How an interpreter is found; fields as in the Python module.
 M.runtime = {
   programs = { "node", "nodejs" },

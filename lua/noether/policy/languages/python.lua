@@ -34,6 +34,15 @@ end
 -- Started without site: a probe must not depend on what is installed.
 local PROBE = file "probe.py"
 
+--- What a model is told that is to write such stages.
+M.about = "Python. Define execute(input) and return the answer: a JSON value."
+
+--- A stage that gives the double of its input, by which a server is tried.
+M.sample = "def execute(n): return n * 2"
+
+--- How a stage calls a function of its host, for a model: of its name.
+M.call_usage = "from noether import %s    # keyword arguments; an error raises noether.CallError"
+
 --- How an interpreter is found. `programs`: names looked for, in order. `probe`: arguments after
 -- the program; it prints one JSON object `{ path, version, dirs }`, and for what a wrapper hides
 -- `{ program, variables }`: the file that runs, and its environment. `attribute`: its name in

@@ -16,6 +16,17 @@ local M = {
   extension = "ts",
 }
 
+--- What a model is told that is to write such stages.
+M.about = "TypeScript (node; types are not checked, and best kept to what can be blanked out: "
+  .. "no enum). Define function execute(input), which may be async, and return the answer: a "
+  .. "JSON value. ES modules and CommonJS both work."
+
+--- A stage that gives the double of its input, by which a server is tried.
+M.sample = "function execute(n: number): number { return n * 2; }"
+
+--- How a stage calls a function of its host, for a model: of its name.
+M.call_usage = javascript.call_usage
+
 --- Tools for a model are offered only where it can be had.
 M.optional = true
 
