@@ -2,6 +2,7 @@
 -- Processes that are started ahead of their request, as a user notices them.
 local helper = require "spec.support.helper"
 local noether = require "noether"
+local shapes = require "noether.warm.shape"
 local support = require "spec.support.posix"
 local sys = require "noether.sys"
 
@@ -144,6 +145,7 @@ describe("noether.execute", function()
     local output, code = helper.shell(("NOETHER_CACHE_DIR=%s %s -e %s"):format(
       helper.quote(cache), helper.quote(helper.lua), helper.quote([[
 local noether = require "noether"
+local shapes = require "noether.warm.shape"
 for n = 1, 3 do
   local output, err, info = noether.execute{
     language = "bash", code = "execute() { echo $1; }", input = n, effects = {}, warm = true,
@@ -174,6 +176,14 @@ describe("a shape", function()
     local shared, output = is_shared(nil, { timeout_secs = 20, max_output_bytes = 100 })
     assert.is_true(shared)
     assert.equal("one", output)
+  end)
+
+  it("is there for plans that what waits can carry out, and for no other", function()
+    local job = { language = { ahead = "stdin" }, script = { own = "stage.sh" }, call = {},
+      effects = { list = {} }, plan = { kind = "exec" } }
+    assert.is_true(shapes.is_fit(job))
+    job.plan.kind = "elsewhere"
+    assert.is_false(shapes.is_fit(job))
   end)
 
   it("is another with other variables, limits, effects, directories", function()
@@ -389,6 +399,7 @@ describe("bad luck", function()
 ulimit -n 40
 %s -e '
 local noether = require "noether"
+local shapes = require "noether.warm.shape"
 local executor = noether.check(noether.executor{ warm = { spares = 50 }, isolation = "none" })
 local stage = { language = "bash", code = "execute() { echo 1; }", effects = {} }
 for _ = 1, 30 do assert(noether.check(executor:execute(stage)) == 1) end
@@ -402,6 +413,7 @@ end)
 describe("a host", function()
   local WAITING = [[
 local noether = require "noether"
+local shapes = require "noether.warm.shape"
 local executor = noether.check(noether.executor{ warm = { spares = %d }, isolation = "none" })
 noether.check(executor:warmup({ "bash" }, { spares = %d }):wait())
 for _, pool in pairs(executor.pools_open.shapes) do

@@ -79,11 +79,15 @@ local function binds_of_its_own(job)
   return false
 end
 
+-- The plans that what waits can carry out: another transport's are nothing for it.
+local KIND = "exec"
+
 --- Whether processes for such a run can be started ahead of their request.
 -- @tparam table job of which the plan is made
 -- @treturn boolean
 function M.is_fit(job)
-  return job.language.ahead ~= nil and job.script.own ~= nil and not binds_of_its_own(job)
+  return job.plan.kind == KIND and job.language.ahead ~= nil and job.script.own ~= nil
+    and not binds_of_its_own(job)
 end
 
 local function wrapped(job, ahead)
