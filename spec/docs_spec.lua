@@ -240,6 +240,16 @@ describe("docs/reference.md", function()
     assert_defaults(rows, config.DEFAULTS)
   end)
 
+  it("names the words that isolation and runtime take", function()
+    local rows = rows_under("Options of an executor", reference)
+    for _, option in ipairs{ "isolation", "runtime" } do
+      local row = table.concat(rows[option], " ")
+      for _, word in ipairs(config.EXECUTOR_OPTIONS[option]) do
+        assert.truthy(row:find('`"' .. word .. '"`', 1, true), option .. ": " .. word)
+      end
+    end
+  end)
+
   it("lists the options of pip, with their defaults", function()
     local rows = rows_under("Packages", runtimes)
     assert.same(sorted_keys(config.PIP_OPTIONS), sorted_keys(rows))

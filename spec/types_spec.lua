@@ -91,6 +91,14 @@ describe("the doc comments", function()
 end)
 
 describe("the types", function()
+  it("say what each type is that they name", function()
+    local text, defined = helper.read(helper.root .. "/types/noether.lua"), {}
+    for name in text:gmatch("\n%-%-%-@%l+ noether%.(%u%w*)") do defined[name] = true end
+    for name in text:gmatch("noether%.(%u%w*)") do
+      assert.truthy(defined[name], name .. ": tools/docs/surface.lua names tables of options")
+    end
+  end)
+
   it("are those of the doc comments (if not: make types)", function()
     local path = helper.root .. "/types/noether.lua"
     assert.equal(types.write(sources), helper.read(path))

@@ -4,6 +4,7 @@ local errors = require "noether.error"
 local layers = require "spec.support.executors"
 local noether = require "noether"
 local sys = require "noether.sys"
+local tables = require "noether.tables"
 
 local PURE = { "Pure" }
 
@@ -21,6 +22,18 @@ local function stack(ex)
   local budget = noether.budget(noether.composite{ ex }, { cents = 10 })
   return noether.check(noether.cache(noether.retry(budget)))
 end
+
+describe("the executors over another", function()
+  it("are all tried here", function()
+    local directory, classes = helper.root .. "/lua/noether/executor", {}
+    for _, file in ipairs(helper.list(directory)) do
+      local text = file:find "%.lua$" and helper.read(directory .. "/" .. file) or ""
+      classes[#classes + 1] = text:match 'over%.class%("(%w+)"%)'
+    end
+    table.sort(classes)
+    assert.same(tables.sorted_names(layers.OVER), classes)
+  end)
+end)
 
 for name, over in pairs(layers.OVER) do
   describe("an executor of noether." .. name, function()
