@@ -100,6 +100,11 @@ def execute(i):
     return [[kind, lines.get(kind)] for kind in kinds] ]],
   ["looks at its limits"] = "import resource\ndef execute(i):\n"
     .. "  return [list(resource.getrlimit(k)) for k in range(16)]",
+  -- Newer ones are in a file of the library's, by a descriptor that it believes to have.
+  ["makes many callbacks"] = "import ctypes\ndef execute(i):\n"
+    .. "  kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)\n"
+    .. "  made = [kind(lambda x, n=n: x + n) for n in range(300)]\n"
+    .. "  return sum(call(1) == 1 + n for n, call in enumerate(made))",
   ["looks at its files"] = [[
 import os
 def execute(i):
