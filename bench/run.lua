@@ -10,7 +10,7 @@ local json = require "noether.json"
 
 local PARTS = {
   "machine", "load", "spawn", "luas", "capture", "stage", "warm", "fork", "session", "calls",
-  "venv", "sandbox", "network", "files", "mcp", "json", "layers", "scale", "fleet", "nix",
+  "venv", "sandbox", "network", "files", "mcp", "json", "layers", "scale", "fleet", "nix", "peers",
 }
 
 local function milliseconds(secs)
