@@ -8,7 +8,7 @@ local noether = require "noether"
 local CALLS = tonumber(os.getenv "FORK_CALLS" or 2000)
 local SPARES = tonumber(os.getenv "FORK_SPARES" or 200)
 local MIB = 2 ^ 20
-local PLACES = 8 * 4 -- for copies: so many descriptors of the host
+local PLACES = 16 * 4 -- for copies: so many descriptors of the host
 
 local function text_of(path)
   local file = io.open(path)

@@ -27,7 +27,7 @@ local MAX_PAUSE_SECS = 60
 local LOOK_SECS = 0.005
 local LIFE = 1.5 -- times idle_secs: who was made early in that time is not to end before it is over
 local PLACES_EACH = 2 -- for copies of a server, for each that may wait
-local MIN_PLACES = 8
+local MIN_PLACES = 16 -- more are made while half of them are used, one call after the other
 local UNKNOWN_BYTES = 48 * 1024 * 1024 -- of a process of which none was seen
 
 --- The pools of an executor.
