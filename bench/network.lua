@@ -154,7 +154,7 @@ local function traffic_rows(port, rounds)
     local name = names_of[what]
     rows[#rows + 1] = measure.row(name .. ", direct", floor, floor)
     rows[#rows + 1] = measure.row(name .. ", through the relay", measure.summary(relayed[what]),
-      floor, what == "first" and 2 or nil)
+      floor, what == "first" and 2 or 1.35)
   end
   return rows
 end

@@ -315,6 +315,28 @@ static bool may_be_reached(const struct noe_target *to,
     return reach == NOE_REACH_PUBLIC && !is_our_own(address);
 }
 
+/* What is written goes out at once. Within a machine there is no way to share
+ * with others either, and a congestion control that spreads in time what is
+ * sent, as BBR does, costs half of a transfer: every kernel has this one, and
+ * for everybody. */
+static void send_at_once(int fd, bool within_machine)
+{
+    static const char plain[] = "reno";
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (within_machine)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, plain,
+                         sizeof(plain) - 1);
+}
+
+static bool is_loopback(const struct noe_lookup_address *address)
+{
+    static const uint8_t v6[16] = {[15] = 1};
+
+    return address->v6 ? memcmp(address->bytes, v6, sizeof(v6)) == 0
+                       : address->bytes[0] == 127;
+}
+
 static enum noe_refusal why_not(int code)
 {
     if (code == ECONNREFUSED || code == ECONNRESET)
@@ -336,7 +358,7 @@ static int begin_connect(struct noe_carried *c,
         socket(name.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (end->fd < 0)
         return errno;
-    (void)setsockopt(end->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    send_at_once(end->fd, is_loopback(address));
     if (connect(end->fd, (struct sockaddr *)&name, len) != 0 &&
         errno != EINPROGRESS)
         code = errno;
@@ -438,7 +460,7 @@ struct noe_carried *noe_carry_accept(struct noe_carrier *of, int fd,
         c->next->before = c;
     carrier->first = c;
     carrier->count++;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    send_at_once(fd, true);
     if (begin_watching(&c->inner, 0) == 0)
         return c;
     end_both(c, true);
