@@ -160,6 +160,21 @@ local function is_for_here(block)
   return helper.can_make_hosts() or not block.code:find("mkdtemp", 1, true)
 end
 
+-- A page without its blocks of code.
+local function prose(document)
+  return (("\n" .. helper.read(helper.root .. "/" .. document)):gsub("\n```.-\n```", ""))
+end
+
+-- What headings are called in links: words, and "-" between them.
+local function anchors_of(document)
+  local anchors = {}
+  for heading in prose(document):gmatch("\n#+ ([^\n]+)") do
+    local bare = heading:gsub("&%l+;", ""):gsub("%[(.-)%]%(.-%)", "%1"):lower()
+    anchors[(bare:gsub("[^%w_ -]", ""):gsub(" ", "-"))] = true
+  end
+  return anchors
+end
+
 for _, document in ipairs(DOCUMENTS) do
   describe(document, function()
     local list = blocks.read(document)
@@ -189,6 +204,16 @@ for _, document in ipairs(DOCUMENTS) do
       for path in helper.read(helper.root .. "/" .. document):gmatch("%]%(([%w_./-]+)%)") do
         local _, code = helper.shell("test -e " .. helper.quote(directory .. path))
         assert.equal(0, code, path)
+      end
+    end)
+
+    it("links to headings that there are", function()
+      local directory = document:match("^(.*/)") or ""
+      for path, anchor in prose(document):gmatch("%]%(([%w_./-]*)#([%w_-]+)%)") do
+        local target = path == "" and document or (directory .. path):gsub("[%w_-]+/%.%./", "")
+        if target:find("%.md$") then
+          assert.truthy(anchors_of(target)[anchor], target .. "#" .. anchor)
+        end
       end
     end)
 
@@ -310,6 +335,10 @@ describe("docs/reference.md", function()
     for name, value in pairs(noether) do
       local called = type(value) == "function" and name .. "(" or name
       assert.truthy(reference:find("noether." .. called, 1, true), "noether." .. name)
+      for inner in pairs(type(value) == "table" and value or {}) do
+        local whole = ("noether.%s.%s"):format(name, inner)
+        assert.truthy(reference:find(whole .. "(", 1, true), whole)
+      end
     end
     for name in reference:gmatch("noether%.([%l_]+)%f[^%w_.]%(") do
       assert.truthy(noether[name], "noether." .. name)
