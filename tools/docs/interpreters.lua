@@ -21,7 +21,8 @@ local BUILT_IN = {
 local HEAD = [[
 # Interpreters
 
-What the languages need that are tried: the three that are built in, and those of
+What the languages need that are tried: those that are built in (to node, TypeScript is what
+JavaScript is), and those of
 [examples/policies/languages](../examples/policies/languages), each of which is one
 [policy file](policy.md#languagesname). `make interpreters` measures the ones that are installed and
 writes this page; `make check-deep` runs all of them in every sandbox.
