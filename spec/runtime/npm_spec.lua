@@ -6,6 +6,7 @@ local json = require "noether.json"
 local noether = require "noether"
 local registries = require "spec.support.npm"
 local runtime = require "noether.runtime.npm"
+local sys = require "noether.sys"
 
 local BACKENDS = { "none", "native", "bwrap", "landlock" }
 
@@ -93,6 +94,17 @@ describe("packages of npm", function()
       assert.equal(case[2], err.kind, tostring(err))
       assert.truthy(err.message:find(case[3], 1, true), tostring(err))
     end
+  end)
+
+  it("are asked for without a trace in a home that is not npm's", function()
+    local code = "// requires: plain@1.0.0\nfunction execute() { return 1 }"
+    local executor <close> = registries.executor(registry, { isolation = "none" })
+    local lock = noether.check(executor:lock{ language = "javascript", code = code, effects = {} })
+    local elsewhere = lock:gsub('"http://127.0.0.1:%d+/', '"http://127.0.0.1:9/')
+    local was_there = sys.stat("/nonexistent") ~= nil
+    local _, err = registries.run(executor, code, { lock = elsewhere })
+    assert.equal("package_rejected", err.kind, tostring(err))
+    assert.equal(was_there, sys.stat("/nonexistent") ~= nil)
   end)
 
   it("come from a private registry, whose password no stage sees", function()

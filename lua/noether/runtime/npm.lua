@@ -377,7 +377,7 @@ local function registries_of(base, wanted, context, set, lock)
   if registry and not names_elsewhere(lock, registry) then return { registry } end
   local text, err = ask(base, wanted, context, set, {
     "get", "registry", env = {
-      HOME = "/nonexistent", PATH = environment.SYSTEM_PATH,
+      HOME = set.temp .. "/t", PATH = environment.SYSTEM_PATH,
       npm_config_userconfig = "/nonexistent/npmrc",
       npm_config_globalconfig = "/nonexistent/npmrc-global",
     },
