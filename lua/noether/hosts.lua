@@ -211,6 +211,21 @@ local function parse_item(item)
   return list
 end
 
+-- What was read of a text: the same few lists come with each run, at several places of it.
+local MOST_READ = 1024
+local read, count_read = {}, 0
+
+local function read_item(item)
+  local is_text = type(item) == "string"
+  if is_text and read[item] then return read[item] end
+  local entries, expected = parse_item(item)
+  if entries and is_text then
+    if count_read == MOST_READ then read, count_read = {}, 0 end
+    read[item], count_read = entries, count_read + 1
+  end
+  return entries, expected
+end
+
 -- Whether something is a list, and has anything in it.
 local function is_filled_list(list)
   if type(list) ~= "table" then return false end
@@ -252,7 +267,7 @@ function M.parse(list)
   end
   local all = {}
   for _, item in ipairs(list) do
-    local entries, expected = parse_item(item)
+    local entries, expected = read_item(item)
     if not entries then return nil, expected end
     all[#all + 1] = entries
   end
