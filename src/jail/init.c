@@ -333,6 +333,7 @@ int noe_init(struct noe_jail *jail)
     } else {
         wait_for_relay(jail);
         self.program = start(&self, jail, &event);
+        noe_listener_begin(self.listener);
         if (jail->start.serves)
             serve_until(&self, jail->start.idle_ms);
     }

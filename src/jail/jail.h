@@ -135,6 +135,9 @@ pid_t noe_program_start_reporting(const struct noe_program *program,
 int noe_program_confine(const struct noe_program *program, int *listener,
                         struct noe_jail_event *event);
 
+/* Makes a new one ready to be answered by; -1: there is none. */
+void noe_listener_begin(int listener);
+
 /* Answers one question: to what would start something with no, and how many
  * attempts that was: 0 or 1. */
 unsigned noe_listener_answer(const struct noe_jail *jail, int *listener);

@@ -593,6 +593,7 @@ static void start(struct supervisor *s)
             fcntl(s->host, F_DUPFD_CLOEXEC, NOE_FIRST_OF_RUN_FD);
     }
     s->program = walls ? start_behind_walls(s, &event) : start_here(s, &event);
+    noe_listener_begin(s->listener);
     if (s->jail->start.serves)
         noe_tree_leave_out_group_of(s->program);
     s->over = s->program < 0;
