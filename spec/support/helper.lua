@@ -342,7 +342,8 @@ local function status_of(pid)
   return text
 end
 
--- "sleep (Z)" by pid.
+-- "sleep (not reaped)" by pid.
+-- One that sleeps at one look and runs at the next is the same; one that was not reaped is not.
 local function children()
   local found = {}
   if not support.has_children() then return found end
@@ -350,7 +351,8 @@ local function children()
   for _, pid in ipairs(M.list "/proc") do
     local status = pid:match "^%d+$" and status_of(pid) or ""
     if status:match "\nPPid:%s+(%d+)" == own then
-      found[pid] = ("%s (%s)"):format(status:match "Name:%s+(%S*)", status:match "State:%s+(%S)")
+      local ended = status:match "State:%s+(%S)" == "Z" and " (not reaped)" or ""
+      found[pid] = status:match "Name:%s+(%S*)" .. ended
     end
   end
   return found
