@@ -136,12 +136,11 @@ end
 
 -- Marks of arrays stay.
 local function deep_copy(value)
-  if type(value) ~= "table" then return value end
-  local copy = setmetatable({}, getmetatable(value))
+  local copy, mark = {}, getmetatable(value)
   for key, item in pairs(value) do
-    copy[key] = deep_copy(item)
+    copy[key] = type(item) == "table" and deep_copy(item) or item
   end
-  return copy
+  return mark and setmetatable(copy, mark) or copy
 end
 
 --- A copy that shares no table with the stage.
