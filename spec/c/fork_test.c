@@ -567,6 +567,36 @@ static void test_host_dies(void)
     close(ends[1]);
 }
 
+/* A file that a library has open, and believes to have under its number. Other
+ * than that one nothing of the server's stays. */
+static void test_keeps(void)
+{
+    static const char *own = "import ctypes, os, sys\n"
+                             "lib = ctypes.PyDLL('/helper/helper.so')\n"
+                             "ours = os.open(sys.executable, os.O_RDONLY)\n"
+                             "os.dup2(ours, 3)\n"
+                             "os.dup2(ours, 4)\n"
+                             "os.dup2(ours, 9)\n"
+                             "lib.noe_fork_keep(4)\n"
+                             "lib.noe_fork_keep(9)\n"
+                             "ctypes.pythonapi.PyOS_BeforeFork()\n"
+                             "if lib.noe_fork_serve() != 0: os._exit(0)\n"
+                             "ctypes.pythonapi.PyOS_AfterFork_Child()\n"
+                             "exec(sys.stdin.read())\n";
+    static const char *looks =
+        "def there(fd):\n"
+        "    path = '/proc/self/fd/%d' % fd\n"
+        "    return os.path.exists(path) and os.path.samefile(path, "
+        "sys.executable)\n"
+        "print(there(4), there(3), there(9))";
+    struct noe_process *server = begin(NULL, &(struct run){.server_code = own});
+
+    ok(server != NULL && wait_for_places(server, 1) &&
+           prints(server, &(struct run){.code = looks}, "True False False\n"),
+       "a copy has what a library keeps, under its number, and no more");
+    noe_process_close(server);
+}
+
 static void test_retires(void)
 {
     struct noe_error err = NOE_ERROR_INIT;
@@ -640,6 +670,7 @@ int main(void)
     noe_process_close(server);
     test_what_a_server_may();
     test_limits_of_a_server();
+    test_keeps();
     test_retires();
     test_server_dies();
     test_server_stops();
